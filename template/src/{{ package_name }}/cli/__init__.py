@@ -1,0 +1,1 @@
+"""Reads arguments, calls a room, prints. Nothing imports this room."""

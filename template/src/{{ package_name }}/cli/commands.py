@@ -1,0 +1,231 @@
+"""What each command calls, and what it says about it.
+
+A command returns the text for people, the object for `--json`, and its exit code.
+"""
+
+import argparse
+import importlib.util
+import logging
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..utils import config
+from ..utils.errors import UsageError
+
+Result = tuple[str, dict[str, Any], int]
+PACKAGE = __package__.rpartition(".")[0]
+
+
+def run(name: str, options: argparse.Namespace) -> Result:
+    """Run a command. SIGTERM becomes an exception, so that a stopped run is marked as such."""
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    return COMMANDS[name](options)
+
+
+def _ingest(options: argparse.Namespace) -> Result:
+    from ..data import ingest
+    from ..preprocessing.schema import Rows
+
+    settings, schema = config.load(), Rows.to_schema()
+    if options.source:
+        name = options.name or next(iter(settings.data.sources))
+        done = [ingest.ingest(options.source, name, schema, settings)]
+    else:
+        done = ingest.ingest_all(schema, settings)
+    lines = [
+        f"{one.table} version {one.version}: {one.rows:,} rows from {one.source}, {one.bad} bad "
+        f"({settings.data.bad_rows}), fingerprint {one.fingerprint}"
+        for one in done
+    ]
+    lines += [f"  {reason}: {count}" for one in done for reason, count in one.reasons.items()]
+    return "\n".join(lines), {"tables": [asdict(one) for one in done]}, 0
+
+
+def _check(options: argparse.Namespace) -> Result:
+    from ..data.check import compare_sources, describe
+
+    found = compare_sources(options.a, options.b, config.load().tables)
+    code = 1 if found.verdict == "different" else 0
+    differences = [asdict(one) for one in found.differences]
+    return describe(found), {"verdict": found.verdict, "differences": differences}, code
+
+
+def _history(options: argparse.Namespace) -> Result:
+    from ..data import tables
+
+    settings = config.load()
+    names = [options.name] if options.name else list(settings.data.sources)
+    versions = [version for name in names for version in tables.history(settings.tables, name)]
+    lines = [
+        f"{one.table}@{one.version}  {one.written:%Y-%m-%d %H:%M:%S}  "
+        f"{one.facts.get('rows', 0):,} rows  {one.facts.get('fingerprint', '')}  "
+        f"{one.facts.get('source', '')}"
+        for one in versions
+    ]
+    listed = [
+        {"table": one.table, "version": one.version, "written": one.written}
+        | {name: fact for name, fact in one.facts.items() if name != "content"}
+        for one in versions
+    ]
+    return "\n".join(lines), {"versions": listed}, 0
+
+
+def _adopt(options: argparse.Namespace) -> Result:
+    from ..data.adopt import adopt, describe
+    from ..utils.paths import PACKAGE as FOLDER
+
+    adopted = adopt(
+        Path(options.file),
+        options.target,
+        options.key.split(",") if options.key else [],
+        options.time,
+        options.group,
+        schema_file=FOLDER / "preprocessing" / "schema.py",
+        config_file=config.CONFIG_FILE,
+    )
+    text, _, _ = _ingest(argparse.Namespace(source=None, name=None))
+    return f"{describe(adopted)}\n{text}\nNext: make train", asdict(adopted), 0
+
+
+def _sample(options: argparse.Namespace) -> Result:
+    from ..data import sample
+    from ..data.columns import describe
+    from ..preprocessing.schema import Rows
+
+    settings, schema = config.load(), Rows.to_schema()
+    columns = describe(schema, settings.data)
+    sample.write_file(Path(options.file), schema, columns, options.rows, options.seed)
+    return f"{options.rows:,} rows in {options.file}", {"rows": options.rows, "file": options.file}, 0
+
+
+def _train(options: argparse.Namespace) -> Result:
+    from ..preprocessing.schema import Rows
+    from ..training import tracking, train
+
+    settings = config.load()
+    done = train.train(
+        tracking.connect(settings),
+        settings,
+        Rows.to_schema(),
+        promote=not options.no_promote,
+        allow_dirty=options.allow_dirty,
+    )
+    metrics = done.record.metrics
+    lines = [f"Version {done.version} (run {done.run_id})"]
+    lines += [
+        f"  {name:10} validation {metrics['validation'][name]:.4f}  test "
+        f"{metrics['test'][name]:.4f}  dummy {metrics['baseline'][name]:.4f}"
+        for name in metrics["validation"]
+        if name in metrics["baseline"] and name in metrics["test"]
+    ]
+    verdict = "promoted: it is the champion now" if done.promoted else "not promoted"
+    lines += [f"Version {done.version} {verdict}", *(f"  {reason}" for reason in done.reasons)]
+    result = {
+        "run_id": done.run_id,
+        "version": done.version,
+        "promoted": done.promoted,
+        "reasons": done.reasons,
+        "metrics": metrics,
+        "data": {name: table.model_dump() for name, table in done.record.data.items()},
+        "split": done.record.split,
+    }
+    return "\n".join(lines), result, 0 if done.promoted or options.no_promote else 1
+
+
+def _promote(options: argparse.Namespace) -> Result:
+    from ..preprocessing.schema import Rows
+    from ..training import promotion, tracking
+
+    settings = config.load()
+    decision = promotion.promote(
+        tracking.connect(settings),
+        options.version,
+        settings,
+        Rows.to_schema(),
+        allow_dirty=options.allow_dirty,
+    )
+    if decision.promoted:
+        return f"Version {decision.version} is the champion.", asdict(decision), 0
+    lines = [f"Version {decision.version} was not promoted.", *decision.reasons]
+    return "\n  ".join(lines), asdict(decision), 1
+
+
+def _rollback(_: argparse.Namespace) -> Result:
+    from ..training import promotion, tracking
+
+    settings = config.load()
+    decision = promotion.rollback(tracking.connect(settings), settings)
+    text = f"Version {decision.champion} is the champion again; {decision.previous} was."
+    return text, asdict(decision), 0
+
+
+def _serve(options: argparse.Namespace) -> Result:
+    if importlib.util.find_spec("..service.app", __package__) is None:
+        raise UsageError(
+            "This project delivers in batch and has no service. To add one: "
+            "uvx copier update --data delivery=both"
+        )
+    from ..service.server import serve
+
+    serve(config.load(), options.host, options.port, options.workers)
+    return "", {}, 0
+
+
+def _predict(options: argparse.Namespace) -> Result:
+    if importlib.util.find_spec("..service.batch", __package__) is None:
+        raise UsageError(
+            "This project delivers over REST and scores no files. To add that: "
+            "uvx copier update --data delivery=both"
+        )
+    from ..preprocessing.schema import Rows
+    from ..service.batch import score_file
+    from ..service.scoring import load_scorer
+    from ..training import tracking
+
+    settings, schema = config.load(), Rows.to_schema()
+    scorer = load_scorer(tracking.connect(settings), settings, schema, options.version)
+    output = Path(options.output)
+    done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
+    text = f"{done.scored:,} of {done.rows:,} rows scored by version {done.version}: {done.output}"
+    if done.rejects:
+        text += f"\n{done.rejected:,} rows were rejected, with reasons: {done.rejects}"
+    return text, asdict(done), 0
+
+
+def _show(_: argparse.Namespace) -> Result:
+    settings = config.load().model_dump(mode="json")
+    lines = []
+    for section, values in settings.items():
+        lines += [f"[{section}]", *(f"{key} = {value!r}" for key, value in values.items()), ""]
+    return "\n".join(lines).rstrip(), settings, 0
+
+
+def _later(options: argparse.Namespace) -> Result:
+    raise UsageError(f"`{options.command}` has no room yet: it comes with a later version.")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "data ingest": _ingest,
+    "data check": _check,
+    "data history": _history,
+    "data adopt": _adopt,
+    "data sample": _sample,
+    "train": _train,
+    "promote": _promote,
+    "rollback": _rollback,
+    "reproduce": _later,
+    "audit": _later,
+    "serve": _serve,
+    "predict": _predict,
+    "replay": _later,
+    "outcomes": _later,
+    "monitor": _later,
+    "config show": _show,
+}

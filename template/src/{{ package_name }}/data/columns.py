@@ -1,0 +1,87 @@
+"""What each column is for, read from the schema and the `[data]` settings."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandera.pandas as pa
+
+from ..utils.config import Roles
+from ..utils.errors import UsageError
+
+Kind = Literal["number", "flag", "category", "date"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The inputs of the model by kind, in the schema's order, and the columns beside them."""
+
+    roles: Roles
+    kinds: dict[str, Kind]
+    """Every input and its kind."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """All inputs of the model."""
+        return list(self.kinds)
+
+    def of(self, *kinds: Kind) -> list[str]:
+        """Return the inputs of these kinds."""
+        return [name for name, kind in self.kinds.items() if kind in kinds]
+
+    @property
+    def context(self) -> list[str]:
+        """What travels with a row but is no input: key, entity and time."""
+        roles = [*self.roles.key, self.roles.group, self.roles.time]
+        return list(dict.fromkeys(name for name in roles if name))
+
+
+def kind_of(dtype: object) -> Kind:
+    """Return the kind of a declared type (a pandera dtype or its name)."""
+    name = str(dtype).lower()
+    if name.startswith("bool"):
+        return "flag"
+    if name.startswith(("int", "uint", "float")):
+        return "number"
+    if name.startswith("datetime"):
+        return "date"
+    return "category"
+
+
+def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
+    """Sort the schema's columns by the part they play.
+
+    Raises
+    ------
+    UsageError
+        A role names a column that the schema doesn't have, or no input is left.
+    """
+    named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
+    for name in named:
+        if name is not None and name not in schema.columns:
+            raise UsageError(
+                f"[data] in config.toml names the column {name!r}, which preprocessing/schema.py "
+                f"does not declare. It declares: {', '.join(schema.columns)}."
+            )
+    kinds = {
+        name: kind_of(column.dtype) for name, column in schema.columns.items() if name not in named
+    }
+    if not kinds:
+        raise UsageError("No input is left: every column is the key, time, target or excluded.")
+    return Columns(Roles(**roles.model_dump(include=set(Roles.model_fields))), kinds)
+
+
+def limits(column: pa.Column) -> tuple[float | None, float | None]:
+    """Return the declared lower and upper limit of a column, None where there is none."""
+    low = high = None
+    for check in column.checks:
+        low = check.statistics.get("min_value", low)
+        high = check.statistics.get("max_value", high)
+    return low, high
+
+
+def categories(column: pa.Column) -> list[str] | None:
+    """Return the values that a column may take, None where any is allowed."""
+    for check in column.checks:
+        if "allowed_values" in check.statistics:
+            return list(check.statistics["allowed_values"])
+    return None

@@ -1,0 +1,145 @@
+"""From a source to the next version of a table: read, screen, fingerprint, write."""
+
+from dataclasses import asdict, dataclass
+from functools import reduce
+
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+
+from ..utils.config import Data, Settings
+from ..utils.errors import GateRefused, UsageError
+from . import sample, tables
+from .columns import describe
+from .fingerprint import fingerprint
+from .sources import read_table
+from .validation import Screened, conform, declared_types, nullable_type, screen
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did."""
+
+    table: str
+    version: int
+    fingerprint: str
+    source: str
+    rows: int
+    bad: int
+    reasons: dict[str, int]
+    """How many rows were bad for each reason, most frequent first, ten at most."""
+
+
+def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Settings) -> Ingested:
+    """Make the rows of `source` the next version of the table `name`.
+
+    Parameters
+    ----------
+    source
+        A `.csv` or `.parquet` file, a Delta table, or `sample:ROWS` for invented rows.
+
+    Raises
+    ------
+    UsageError
+        The source can't be read.
+    GateRefused
+        A declared column is missing, a row is bad and the policy is `fail`, or more rows are bad
+        than `max_bad_share` allows. Nothing is written then.
+    """
+    raw = _read(source, schema, settings.data)
+    try:
+        screened = screen(raw, schema, settings.data.key)
+    except UsageError as error:
+        raise GateRefused(f"{source} was not ingested. {error}") from None
+    reasons = screened.bad["reason"].value_counts().head(10).to_dict()
+    _hold_against_policy(source, screened, reasons, settings.data)
+
+    good = pyarrow.Table.from_pandas(screened.good, preserve_index=False)
+    content = fingerprint(good)
+    done = Ingested(
+        table=name,
+        version=-1,
+        fingerprint=content.digest,
+        source=source,
+        rows=len(screened.good),
+        bad=len(screened.bad),
+        reasons={str(reason): int(count) for reason, count in reasons.items()},
+    )
+    facts = asdict(done) | {"content": content.to_json()}
+    if len(screened.bad) and settings.data.bad_rows == "quarantine":
+        kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
+        facts["quarantine"] = tables.write(
+            settings.tables, f"{name}_quarantine", kept, asdict(done)
+        )
+    version = tables.write(settings.tables, name, good, facts)
+    return Ingested(**{**asdict(done), "version": version})
+
+
+def ingest_all(schema: pa.DataFrameSchema, settings: Settings) -> list[Ingested]:
+    """Ingest every source named in `[data.sources]`."""
+    return [
+        ingest(source, name, schema, settings) for name, source in settings.data.sources.items()
+    ]
+
+
+def ingest_missing(schema: pa.DataFrameSchema, settings: Settings) -> None:
+    """Ingest the sources whose table has no version yet."""
+    for name, source in settings.data.sources.items():
+        if not tables.exists(settings.tables, name):
+            ingest(source, name, schema, settings)
+
+
+def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:
+    """Return versions of tables, joined by key, as one frame in the declared types.
+
+    Parameters
+    ----------
+    versions
+        Table name to version. Rows whose key is missing from one of the tables are left out.
+
+    Raises
+    ------
+    UsageError
+        A table is not there, or does not fit the schema.
+    """
+    frames = [
+        tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
+        for name, version in versions.items()
+    ]
+    joined = reduce(lambda left, right: left.merge(right, on=settings.data.key), frames)
+    absent = [column for column in schema.columns if column not in joined]
+    if absent:
+        raise UsageError(
+            f"No table has {', '.join(absent)}, which schema.py declares: ingest a source that "
+            "does with `make data`."
+        )
+    frame, reasons = conform(joined, schema)
+    if reasons:
+        raise UsageError(f"The tables no longer fit schema.py: {reasons[0][1]}. Run `make data`.")
+    return frame.astype(declared_types(schema))
+
+
+def _read(source: str, schema: pa.DataFrameSchema, data: Data) -> pd.DataFrame:
+    if source.startswith("sample:"):
+        count = source.removeprefix("sample:")
+        if not count.isdigit() or not int(count):
+            raise UsageError(f"{source!r}: expected `sample:ROWS`, for example sample:20000.")
+        return sample.generate(schema, describe(schema, data), int(count))
+    return read_table(source).to_pandas(types_mapper=nullable_type)
+
+
+def _hold_against_policy(
+    source: str, screened: Screened, reasons: dict[str, int], data: Data
+) -> None:
+    bad, total = len(screened.bad), len(screened.bad) + len(screened.good)
+    if not bad:
+        return
+    why = "; ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:3])
+    first = f"first at row {screened.bad['row'].iloc[0]}"
+    if data.bad_rows == "fail":
+        raise GateRefused(f"{source}: {bad} of {total} rows break the schema, {first}: {why}.")
+    if bad == total or bad / total > data.max_bad_share:
+        raise GateRefused(
+            f"{source}: {bad} of {total} rows are bad, more than max_bad_share = "
+            f"{data.max_bad_share:.0%} allows, {first}: {why}."
+        )

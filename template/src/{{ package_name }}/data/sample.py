@@ -1,0 +1,143 @@
+"""Invented rows that keep the schema, for a first run, for tests and for load.
+
+The same seed gives the same rows, and fewer rows are the first of more. The target depends on the
+inputs, with noise, so that there is something to learn.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+
+from ..utils.errors import UsageError
+from .columns import Columns, categories, kind_of, limits
+from .validation import declared_types
+
+CHUNK_ROWS = 50_000
+MISSING_SHARE = 0.04
+START = np.datetime64("2024-01-01T00:00:00", "us")
+
+
+def generate(
+    schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int = 1
+) -> pd.DataFrame:
+    """Return `rows` invented rows, in the declared types."""
+    return pd.concat(list(generate_chunks(schema, columns, rows, seed)), ignore_index=True)
+
+
+def write_file(
+    path: Path, schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int
+) -> None:
+    """Write invented rows to a `.csv` or `.parquet` file, holding one chunk at a time.
+
+    Raises
+    ------
+    UsageError
+        The ending is another.
+    """
+    if path.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"{path}: expected a name that ends in .csv or .parquet.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks = (
+        pyarrow.Table.from_pandas(chunk, preserve_index=False)
+        for chunk in generate_chunks(schema, columns, rows, seed)
+    )
+    first = next(chunks)
+    if path.suffix == ".csv":
+        writer = pyarrow.csv.CSVWriter(path, first.schema)
+    else:
+        writer = pyarrow.parquet.ParquetWriter(path, first.schema)
+    with writer:
+        writer.write_table(first)
+        for chunk in chunks:
+            writer.write_table(chunk)
+
+
+def example_row(schema: pa.DataFrameSchema, columns: Columns) -> dict[str, Any]:
+    """Return the inputs of one invented row, as JSON would hold them."""
+    first = generate(schema, columns, 1)[columns.inputs]
+    row: dict[str, Any] = json.loads(first.to_json(orient="records", date_format="iso"))[0]
+    return row
+
+
+def generate_chunks(
+    schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int
+) -> Iterator[pd.DataFrame]:
+    """Yield invented rows in chunks of the same content whatever `rows` is.
+
+    Raises
+    ------
+    UsageError
+        `rows` is not positive.
+    """
+    if rows < 1:
+        raise UsageError(f"--rows is {rows}: at least one row is needed.")
+    for start in range(0, rows, CHUNK_ROWS):
+        whole = _chunk(schema, columns, start, np.random.default_rng([seed, start]))
+        yield whole.head(min(CHUNK_ROWS, rows - start))
+
+
+def _chunk(
+    schema: pa.DataFrameSchema, columns: Columns, start: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    roles = columns.roles
+    number = np.arange(start, start + CHUNK_ROWS)
+    made: dict[str, pd.Series] = {}
+    score = rng.normal(0, 0.5, CHUNK_ROWS)
+    for name, column in schema.columns.items():
+        if name in roles.key or column.unique:
+            made[name] = _names(number + 1, column)
+        elif name == roles.group:
+            made[name] = _names(rng.integers(1, CHUNK_ROWS // 5, CHUNK_ROWS), column)
+        elif name == roles.time:
+            minutes = number * 7 + rng.integers(0, 7, CHUNK_ROWS)
+            made[name] = pd.Series(START + minutes * np.timedelta64(1, "m"))
+        elif name in columns.kinds:
+            position = rng.beta(2, 4, CHUNK_ROWS)
+            made[name] = _values(column, position)
+            score += _weight(name) * (position - 1 / 3) / 0.18
+            if column.nullable:
+                made[name] = made[name].mask(rng.random(CHUNK_ROWS) < MISSING_SHARE)
+    position = 1 / (1 + np.exp(1 - score))
+    for name, column in schema.columns.items():
+        if name not in made:
+            made[name] = _values(column, position)
+    frame = pd.DataFrame({name: made[name] for name in schema.columns})
+    return frame.astype(declared_types(schema))
+
+
+def _weight(name: str) -> float:
+    """How much a column moves the target: fixed by its name, between -1 and 1."""
+    return (zlib.crc32(name.encode()) % 201 - 100) / 100
+
+
+def _names(numbers: np.ndarray, column: pa.Column) -> pd.Series:
+    names = pd.Series(numbers)
+    return names if kind_of(column.dtype) == "number" else "id-" + names.astype("str")
+
+
+def _values(column: pa.Column, position: np.ndarray) -> pd.Series:
+    """Place each row between the column's limits, or among its categories."""
+    kind = kind_of(column.dtype)
+    if kind == "category":
+        names = categories(column) or ["a", "b", "c"]
+        return pd.Series(np.array(names)[(position * len(names)).astype(int)], dtype="str")
+    if kind == "flag":
+        return pd.Series(position > 0.5, dtype="boolean")
+    if kind == "date":
+        return pd.Series(START + (position * 365 * 86_400).astype(int) * np.timedelta64(1, "s"))
+    low, high = limits(column)
+    low = low if low is not None else min(0.0, (high or 0.0) - 100)
+    high = high if high is not None else low + 100
+    numbers = low + position * (high - low)
+    if str(column.dtype).lower().startswith("float"):
+        return pd.Series(numbers.round(2).clip(low, high))
+    return pd.Series(np.floor(numbers)).clip(np.ceil(low), high).astype("Int64")

@@ -1,0 +1,106 @@
+"""Where rows come from: CSV, Parquet and Delta, read in batches as Arrow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ..utils.errors import UsageError
+
+BATCH_ROWS = 50_000
+
+
+def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file or Delta table in batches, in the source's own order.
+
+    CSV columns come as text, so that `007` stays `007` and no type depends on which rows happen
+    to stand first; the schema gives them their types later.
+
+    Raises
+    ------
+    UsageError
+        Nothing is there, the format is unknown, or the bytes are not what the name says.
+    """
+    path = Path(source)
+    if "://" not in source and not path.exists():
+        raise UsageError(f"{source} does not exist.")
+    try:
+        if path.suffix == ".csv":
+            yield from _rebatch(_open_csv(path), batch_rows)
+        elif path.suffix in {".parquet", ".pq"}:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                _refuse_twins(source, file.schema_arrow.names)
+                yield from file.iter_batches(batch_rows)
+        elif "://" in source or (path / "_delta_log").is_dir():
+            yield from _delta_batches(source)
+        else:
+            raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
+            raise UsageError(
+                f"{source} is no UTF-8 text. If it is a CSV in another encoding, convert it, "
+                "for example: iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
+            ) from None
+        first_line = str(error).splitlines()[0]
+        raise UsageError(f"{source} can't be read: {first_line}") from None
+
+
+def read_table(source: str) -> pa.Table:
+    """Read a whole source; see `read_batches`.
+
+    Raises
+    ------
+    UsageError
+        As `read_batches`, and where there is not a single row.
+    """
+    batches = list(read_batches(source))
+    if not sum(batch.num_rows for batch in batches):
+        raise UsageError(f"{source} holds no rows.")
+    return pa.Table.from_batches(batches)
+
+
+def _open_csv(path: Path) -> Iterator[pa.RecordBatch]:
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    if not header.strip():
+        raise UsageError(f"{path} is empty.")
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    names = pyarrow.csv.open_csv(path, parse_options=parse).schema.names
+    _refuse_twins(str(path), names)
+    as_text = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    yield from pyarrow.csv.open_csv(path, parse_options=parse, convert_options=as_text)
+
+
+def _refuse_twins(source: str, names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{source} has more than one column called {', '.join(twice)}.")
+
+
+def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield from DeltaTable(source).to_pyarrow_dataset().to_batches()
+    except DeltaError as error:
+        raise UsageError(f"{source} is no readable Delta table: {error}") from None
+
+
+def _rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches to a fixed number of rows, as CSV blocks are counted in bytes."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= rows:
+            table = pa.Table.from_batches(held).combine_chunks()
+            whole = count - count % rows
+            yield from table.slice(0, whole).to_batches(max_chunksize=rows)
+            held, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches(max_chunksize=rows)

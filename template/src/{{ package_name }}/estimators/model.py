@@ -1,0 +1,38 @@
+"""The estimator: anything that follows scikit-learn's API fits here."""
+
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+PACKAGE = __name__.split(".", maxsplit=1)[0]
+
+TRUSTED = [
+    f"{PACKAGE}.estimators.ruled.RuledClassifier",
+    f"{PACKAGE}.estimators.ruled.RuledRegressor",
+    f"{PACKAGE}.preprocessing.features.DateParts",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+]
+"""Types a model file may hold beyond the safe ones. Loading a type runs its code, so this list is
+reviewed like code and never read from the file itself; add the types of your own estimators."""
+
+
+def make_model(task: str, seed: int) -> BaseEstimator:
+    """Return the unfitted model that follows the features.
+
+    Parameters
+    ----------
+    task
+        `classification` or `regression`.
+    seed
+        For everything in it that draws at random.
+    """
+    if task == "classification":
+        return HistGradientBoostingClassifier(random_state=seed)
+    return HistGradientBoostingRegressor(random_state=seed)

@@ -1,0 +1,86 @@
+"""Features, model and rules as one estimator: what is trained, registered and served."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.pipeline import Pipeline
+
+from ..data.columns import Columns
+from ..preprocessing.features import make_features
+from ..utils.errors import UsageError
+from .model import make_model
+from .rules import RULES
+
+
+def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
+    """Return the unfitted estimator of the project.
+
+    Raises
+    ------
+    UsageError
+        `rules` names one that estimators/rules.py does not have.
+    """
+    unknown = [name for name in rules if name not in RULES]
+    if unknown:
+        raise UsageError(
+            f"[training] rules names {unknown[0]!r}; estimators/rules.py has: {', '.join(RULES)}."
+        )
+    steps = [("features", make_features(columns)), ("model", make_model(task, seed))]
+    kind = RuledClassifier if task == "classification" else RuledRegressor
+    return kind(Pipeline(steps), rules)
+
+
+class _Ruled(MetaEstimatorMixin, BaseEstimator):
+    """A pipeline whose answers pass through rules."""
+
+    def __init__(self, pipeline: Pipeline, rules: list[str]) -> None:
+        self.pipeline = pipeline
+        self.rules = rules
+
+    def fit(self, X: pd.DataFrame, y: Any) -> Any:
+        """Fit the pipeline on the inputs (n_rows, n_inputs) and the targets (n_rows,)."""
+        self.pipeline_ = clone(self.pipeline).fit(X, y)
+        self.n_features_in_ = X.shape[1]
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        return self
+
+    def _apply(self, X: pd.DataFrame, answers: np.ndarray, classes: Any) -> np.ndarray:
+        for name in self.rules:
+            answers = RULES[name](X, answers, classes)
+        return answers
+
+
+class RuledClassifier(ClassifierMixin, _Ruled):
+    """A classifier whose probabilities pass through rules; the label is the most probable one."""
+
+    def fit(self, X: pd.DataFrame, y: Any) -> "RuledClassifier":
+        """Fit the pipeline on numbered classes, which every library accepts."""
+        self.classes_, numbers = np.unique(np.asarray(y), return_inverse=True)
+        super().fit(X, numbers)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return probabilities, shape (n_rows, n_classes)."""
+        return self.ruled(X, self.pipeline_.predict_proba(X))
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Return labels, shape (n_rows,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def ruled(self, X: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
+        """Pass the pipeline's probabilities through the rules."""
+        return self._apply(X, answers, self.classes_.tolist())
+
+
+class RuledRegressor(RegressorMixin, _Ruled):
+    """A regressor whose values pass through rules."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Return values, shape (n_rows,)."""
+        return self.ruled(X, self.pipeline_.predict(X))
+
+    def ruled(self, X: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
+        """Pass the pipeline's values through the rules."""
+        return self._apply(X, answers, None)

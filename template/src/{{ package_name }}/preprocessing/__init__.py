@@ -1,0 +1,1 @@
+"""Yours: the columns, declared once, and how they become numbers."""

@@ -1,0 +1,92 @@
+"""The one path to a prediction: REST, batch and whatever comes later all walk it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from mlflow import MlflowClient
+
+from ..data.columns import Columns, describe
+from ..data.validation import to_inputs
+from ..training import registry
+from ..training.artifact import Artifact
+from ..training.tracking import MODEL
+from ..utils.config import Settings
+from ..utils.errors import GateRefused
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers to some rows, in their order."""
+
+    labels: list[Any]
+    """Classes, or values."""
+    probabilities: np.ndarray | None
+    """Shape (n_rows, n_classes), in the order of the scorer's classes; None for regression."""
+    finite: np.ndarray
+    """Whether each answer is finite; one that is not must never leave."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A version of the model, loaded and proved."""
+
+    artifact: Artifact
+    version: int
+    name: str = MODEL
+    runtime: str = "sklearn"
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels it can answer, None for regression."""
+        return self.artifact.about.classes
+
+    def predict(self, rows: pd.DataFrame) -> Predictions:
+        """Answer rows in the declared types, as `data.validation.screen` returns them."""
+        answers = self.artifact.answer(to_inputs(rows, self.artifact.columns))
+        if self.classes is None:
+            return Predictions(answers.tolist(), None, np.isfinite(answers))
+        finite = np.isfinite(answers).all(axis=1)
+        chosen = np.where(finite, answers.argmax(axis=1), 0)
+        return Predictions([self.classes[number] for number in chosen], answers, finite)
+
+
+def load_scorer(
+    client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema, version: int | None = None
+) -> Scorer:
+    """Return the scorer of a version, the champion by default.
+
+    Raises
+    ------
+    UsageError
+        There is no such version, or no champion yet.
+    GateRefused
+        The version fails a gate of `training.artifact`, or was made for other columns.
+    """
+    if version is None:
+        found = registry.champion(client)
+    else:
+        found = registry.version(client, version)
+    artifact = registry.fetch(found, settings)
+    if artifact.columns.kinds != describe(schema, settings.data).kinds:
+        raise GateRefused(
+            f"Schema gate: version {found.version} was trained with other columns than schema.py "
+            "declares now; train anew, or ask for another version."
+        )
+    return Scorer(artifact, found.version)
+
+
+def askable(schema: pa.DataFrameSchema, columns: Columns) -> pa.DataFrameSchema:
+    """Return the schema of rows that ask for a prediction.
+
+    Only the inputs are asked for. A category that training never saw is no error: the model
+    answers it by the rule of its encoder.
+    """
+    asked = {}
+    for name in columns.inputs:
+        column = schema.columns[name]
+        checks = [check for check in column.checks if "allowed_values" not in check.statistics]
+        asked[name] = pa.Column(column.dtype, checks, nullable=column.nullable)
+    return pa.DataFrameSchema(asked)

@@ -1,0 +1,1 @@
+"""A table comes in; a recorded, registered and perhaps promoted model version goes out."""

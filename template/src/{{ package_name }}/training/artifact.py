@@ -1,0 +1,152 @@
+"""The model as it leaves training: an estimator, what it says of itself, and its golden sample.
+
+Whoever loads it checks the files' digest, the versions of the libraries, and that the golden
+sample is answered as it was at training. One mechanism stops a corrupted file, another library
+and features computed another way.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from pydantic import BaseModel, ConfigDict
+from skops.io.exceptions import UntrustedTypesFoundException
+from sklearn.base import BaseEstimator
+
+from ..data.columns import Columns, Kind
+from ..estimators.model import TRUSTED
+from ..utils import environment
+from ..utils.config import Roles
+from ..utils.errors import GateRefused
+from .evaluation import answers
+
+GOLDEN, ABOUT, MODEL_FILE = "golden.parquet", "about.json", "model.skops"
+TOLERANCE = 1e-6
+"""Answers of another processor may differ in the last digits; more is another model."""
+
+
+class About(BaseModel):
+    """What a model says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    roles: Roles
+    kinds: dict[str, Kind]
+    classes: list[bool | int | float | str] | None
+    versions: dict[str, str]
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model that has shown that it answers as it did at training."""
+
+    estimator: BaseEstimator
+    about: About
+    golden: pd.DataFrame
+    """Inputs, shape (n_rows, n_inputs), whose answers were stored at training."""
+
+    @property
+    def columns(self) -> Columns:
+        """The columns as they were when the model was trained."""
+        return Columns(self.about.roles, self.about.kinds)
+
+    def answer(self, inputs: pd.DataFrame) -> np.ndarray:
+        """Return probabilities (n_rows, n_classes) or values (n_rows,)."""
+        return answers(self.estimator, inputs)
+
+
+def write_extras(folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame) -> list[str]:
+    """Write what travels with the model beside its own file, and return the paths."""
+    answered = answers(estimator, golden).reshape(len(golden), -1)
+    stored = golden.reset_index(drop=True).join(
+        pd.DataFrame(answered, columns=[f"answer {number}" for number in range(answered.shape[1])])
+    )
+    stored.to_parquet(folder / GOLDEN, index=False)
+    (folder / ABOUT).write_text(about.model_dump_json(indent=1))
+    return [str(folder / GOLDEN), str(folder / ABOUT)]
+
+
+def digest(folder: Path) -> str:
+    """Return one SHA-256 over the names and bytes of all files of a model's folder."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "registered_model_meta":
+            total.update(path.relative_to(folder).as_posix().encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifact:
+    """Load a model from its folder, after it has shown what it must.
+
+    Parameters
+    ----------
+    expected
+        The digest that the registry knows.
+    strict
+        Whether another version of Python or of a library is refused.
+
+    Raises
+    ------
+    GateRefused
+        The files were changed, a library differs, a type in the file is not trusted, or the
+        golden sample is answered differently.
+    """
+    if digest(folder) != expected:
+        raise GateRefused(
+            f"Digest gate: the model files in {folder} are not the ones that were registered. "
+            "Get them again from the registry, or roll back."
+        )
+    extras = folder / "extra_files"
+    about = About.model_validate_json((extras / ABOUT).read_text())
+    if strict:
+        _compare_versions(about.versions, environment.versions())
+    try:
+        estimator = skops.io.load(folder / MODEL_FILE, trusted=TRUSTED)
+    except (UntrustedTypesFoundException, TypeError) as error:
+        raise GateRefused(
+            f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."
+        ) from None
+    stored = pd.read_parquet(extras / GOLDEN)
+    golden = _as_trained(stored, about.kinds)
+    wanted = stored.drop(columns=list(about.kinds)).to_numpy()
+    given = answers(estimator, golden).reshape(len(golden), -1)
+    if given.shape != wanted.shape or not np.allclose(given, wanted, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = np.abs(given - wanted).max() if given.shape == wanted.shape else "another shape"
+        raise GateRefused(
+            f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
+            "A step of preprocessing/ or a rule has changed since; train anew."
+        )
+    return Artifact(estimator, about, golden)
+
+
+def _as_trained(stored: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
+    """Give the inputs the types they have after `data.validation.to_inputs`."""
+    texts = [name for name, kind in kinds.items() if kind == "category"]
+    return stored[list(kinds)].astype(dict.fromkeys(texts, object))
+
+
+def _compare_versions(trained: dict[str, str], here: dict[str, str]) -> None:
+    differing = [
+        f"{name} {version} there, {here.get(name, 'missing')} here"
+        for name, version in trained.items()
+        if _significant(name, version) != _significant(name, here.get(name, ""))
+    ]
+    if differing:
+        raise GateRefused(
+            f"Environment gate: the model was trained with {'; '.join(differing)}. "
+            "Install what it was trained with (`uv sync`), train anew, or set "
+            '[service] environment = "warn".'
+        )
+
+
+def _significant(name: str, version: str) -> str:
+    """Patch releases of Python are alike; those of libraries are not."""
+    return ".".join(version.split(".")[:2]) if name == "python" else version
+
+

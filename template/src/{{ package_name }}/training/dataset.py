@@ -1,0 +1,73 @@
+"""The tables of one training, joined, split, and ready for `fit`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from ..data import ingest, tables
+from ..data.columns import Columns, describe
+from ..data.validation import to_inputs
+from ..utils.config import Settings
+from ..utils.paths import RESOURCES
+from .evaluation import truth
+from .record import Table
+from .splitting import Split, split
+
+MANIFEST = RESOURCES / "split.json"
+"""Where time and stratified splits keep their cuts; it belongs into git."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one side of the split, in an order that depends on their keys alone."""
+
+    inputs: pd.DataFrame
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All rows of one training."""
+
+    columns: Columns
+    tables: dict[str, Table]
+    split: Split
+
+    def part(self, name: str) -> Part:
+        """Return the rows of `train`, `validation` or `test`."""
+        rows = self.split.rows(name)
+        return Part(to_inputs(rows, self.columns), truth(rows[self.columns.roles.target]))
+
+
+def load_dataset(
+    settings: Settings, schema: pa.DataFrameSchema, versions: dict[str, int] | None = None
+) -> Dataset:
+    """Read the tables, the newest versions by default, and split their rows.
+
+    Raises
+    ------
+    UsageError
+        A table or version is not there, or does not fit the schema.
+    """
+    roles, columns = settings.data, describe(schema, settings.data)
+    found: dict[str, Table] = {}
+    for name in settings.data.sources:
+        history = tables.history(settings.tables, name)
+        wanted = history[0].version if versions is None else versions.get(name)
+        known = next((entry for entry in history if entry.version == wanted), history[0])
+        fields = {field: known.facts[field] for field in ("fingerprint", "source", "rows", "bad")}
+        found[name] = Table(version=known.version, **fields)
+    chosen = {name: table.version for name, table in found.items()}
+    frame = ingest.load(chosen, schema, settings)
+    divided = split(
+        frame,
+        key=roles.key,
+        settings=settings.split,
+        group=roles.group,
+        time=roles.time,
+        target=roles.target,
+        manifest=MANIFEST,
+    )
+    return Dataset(columns, found, divided)

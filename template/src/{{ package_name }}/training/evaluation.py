@@ -1,0 +1,99 @@
+"""How good answers are: metrics for people, and a loss per row for comparing two models."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+PRIMARY = {"classification": "log_loss", "regression": "rmse"}
+"""The metric that decides, for each task. Lower is better for both."""
+
+SMALLEST = 1e-15
+"""A true class that got no probability at all counts as this much, so that its loss is finite."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What came out when answers were held against the truth."""
+
+    metrics: dict[str, float]
+    losses: np.ndarray
+    """Per row: minus the log of the true class's probability, or the squared error."""
+
+
+def make_dummy(task: str) -> BaseEstimator:
+    """Return the model to beat: it answers the class shares, or the mean, whatever is asked."""
+    return DummyClassifier(strategy="prior") if task == "classification" else DummyRegressor()
+
+
+def answers(estimator: BaseEstimator, inputs: pd.DataFrame) -> np.ndarray:
+    """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
+    if is_classifier(estimator):
+        return np.asarray(estimator.predict_proba(inputs))
+    return np.asarray(estimator.predict(inputs), dtype="float64")
+
+
+def truth(target: "pd.Series[object]") -> np.ndarray:
+    """Return the target column as labels or numbers that every estimator accepts."""
+    if pd.api.types.is_string_dtype(target):
+        return target.to_numpy(dtype=object)
+    return target.to_numpy()
+
+
+def score(answered: np.ndarray, classes: list[object] | None, true: np.ndarray) -> Scores:
+    """Compare answers with the truth.
+
+    Parameters
+    ----------
+    answered
+        Probabilities in the order of `classes`, or values.
+    classes
+        None for regression.
+    true
+        Labels or values, shape (n_rows,).
+    """
+    if classes is None:
+        return _score_values(answered, true.astype("float64"))
+    return _score_classes(answered, classes, true)
+
+
+def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
+    losses = (values - true) ** 2
+    found = {
+        "rmse": float(np.sqrt(losses.mean())),
+        "mae": float(metrics.mean_absolute_error(true, values)),
+        "r2": float(metrics.r2_score(true, values)) if len(true) > 1 else 0.0,
+    }
+    return Scores(found, losses)
+
+
+def _score_classes(shares: np.ndarray, classes: list[object], true: np.ndarray) -> Scores:
+    place = {label: number for number, label in enumerate(classes)}
+    numbers = np.array([place.get(label, -1) for label in true.tolist()])
+    given = np.where(numbers >= 0, shares[np.arange(len(true)), numbers], 0.0)
+    losses = -np.log(np.clip(given, SMALLEST, 1.0))
+    chosen = shares.argmax(axis=1)
+    found = {
+        "log_loss": float(losses.mean()),
+        "accuracy": float((chosen == numbers).mean()),
+        "f1_macro": float(metrics.f1_score(numbers, chosen, average="macro", zero_division=0)),
+    }
+    if len(classes) == 2 and len(np.unique(numbers)) == 2:
+        found["roc_auc"] = float(metrics.roc_auc_score(numbers == 1, shares[:, 1]))
+    return Scores(found, losses)
+
+
+def advantage(losses: np.ndarray, others: np.ndarray) -> float:
+    """Return how many standard errors lower `losses` are than `others` on the same rows.
+
+    A paired comparison (Diebold and Mariano, 1995, without autocorrelation): 0 where both are
+    equal on every row.
+    """
+    gain = others - losses
+    spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
+    if spread == 0:
+        return 0.0 if gain.mean() == 0 else float(np.sign(gain.mean()) * np.inf)
+    return float(gain.mean() / (spread / np.sqrt(len(gain))))

@@ -1,0 +1,183 @@
+"""Model versions and the aliases that say which of them answers: `champion` and `previous`."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from ..utils.config import Settings
+from ..utils.errors import GateRefused, UsageError
+from .artifact import Artifact, digest, open_artifact
+from .record import Record
+from .tracking import MODEL
+
+CHAMPION, PREVIOUS = "champion", "previous"
+RECORD_FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version as the registry knows it."""
+
+    version: int
+    run_id: str
+    digest: str
+    source: str
+
+
+def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) -> int:
+    """Make a finished run's model a version, once a freshly loaded copy has proved itself.
+
+    Raises
+    ------
+    GateRefused
+        The model can't be loaded again, or answers its golden sample otherwise.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
+        found = digest(local)
+        open_artifact(local, found)
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL)
+    tags = {
+        "digest": found,
+        "commit": record.commit or "none",
+        "changes": str(record.changes),
+        "data": json.dumps({name: table.version for name, table in record.data.items()}),
+    }
+    made = client.create_model_version(MODEL, model_uri, run_id=run_id, tags=tags)
+    return int(made.version)
+
+
+def alias(client: MlflowClient, name: str) -> Registered | None:
+    """Return the version that an alias points to, None where there is none."""
+    try:
+        return _known(client.get_model_version_by_alias(MODEL, name))
+    except MlflowException:
+        return None
+
+
+def version(client: MlflowClient, number: int | None) -> Registered:
+    """Return a version by its number, or the newest one.
+
+    Raises
+    ------
+    UsageError
+        There is no such version.
+    """
+    if number is None:
+        found = client.search_model_versions(f"name = '{MODEL}'", order_by=["version_number DESC"], max_results=1)
+        if not found:
+            raise UsageError("No model is registered yet: run `make train`.")
+        return _known(found[0])
+    try:
+        return _known(client.get_model_version(MODEL, str(number)))
+    except MlflowException:
+        raise UsageError(f"Version {number} is not registered.") from None
+
+
+def champion(client: MlflowClient) -> Registered:
+    """Return the version that answers for production.
+
+    Raises
+    ------
+    UsageError
+        None was promoted yet.
+    """
+    found = alias(client, CHAMPION)
+    if found is None:
+        raise UsageError("There is no champion yet: run `make train`, or `make promote`.")
+    return found
+
+
+def fetch(registered: Registered, settings: Settings) -> Artifact:
+    """Return a version's artifact, downloaded once into a folder named by its digest.
+
+    Raises
+    ------
+    GateRefused
+        It fails one of the gates of `open_artifact`.
+    """
+    cache = settings.var / "models" / registered.digest
+    if not cache.exists() or digest(cache) != registered.digest:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+            local = mlflow.artifacts.download_artifacts(registered.source, dst_path=folder)
+            shutil.rmtree(cache, ignore_errors=True)
+            with contextlib.suppress(FileExistsError):  # another process was first
+                Path(local).rename(cache)
+    try:
+        strict = settings.service.environment == "refuse"
+        return open_artifact(cache, registered.digest, strict=strict)
+    except GateRefused as error:
+        raise GateRefused(f"Version {registered.version} was refused. {error}") from None
+
+
+def record(client: MlflowClient, run_id: str) -> Record:
+    """Return the record of a run.
+
+    Raises
+    ------
+    GateRefused
+        The run has none.
+    """
+    try:
+        text = mlflow.artifacts.load_text(f"runs:/{run_id}/{RECORD_FILE}")
+    except (MlflowException, OSError):
+        raise GateRefused(f"Record gate: run {run_id} has no record; train anew.") from None
+    return Record.model_validate_json(text)
+
+
+@contextlib.contextmanager
+def switching(settings: Settings) -> Iterator[None]:
+    """Let only one promotion or rollback happen at a time.
+
+    Raises
+    ------
+    GateRefused
+        Another one is under way.
+    """
+    settings.var.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.var / "promotion.lock", timeout=60)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise GateRefused("Another promotion is under way; try again in a minute.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def switch(client: MlflowClient, new: Registered, old: Registered | None) -> None:
+    """Point `champion` to `new` and remember `old`; the last write is the one that switches."""
+    if old is not None and old.version != new.version:
+        client.set_registered_model_alias(MODEL, PREVIOUS, str(old.version))
+    client.set_registered_model_alias(MODEL, CHAMPION, str(new.version))
+
+
+def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:
+    """Keep a decision, refusals too, as a tag of the version it was about."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = json.dumps(decision | {"time": now})
+    client.set_model_version_tag(MODEL, str(about.version), f"decision {now}", text)
+
+
+def _known(found: ModelVersion) -> Registered:
+    return Registered(
+        version=int(found.version),
+        run_id=found.run_id or "",
+        digest=found.tags.get("digest", ""),
+        source=found.source or "",
+    )

@@ -1,0 +1,94 @@
+"""Connects to MLflow: a server where MLFLOW_TRACKING_URI names one, else a store under `var/`."""
+
+import logging
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import mlflow
+from mlflow import MlflowClient
+
+from ..utils.config import Settings
+from ..utils.paths import PACKAGE
+
+MODEL = PACKAGE.name.replace("_", "-")
+"""The name of the registered model, and of the experiment."""
+
+logging.getLogger("mlflow").setLevel(logging.ERROR)
+
+FROZEN_PATHS = {
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "logged_models": "artifact_location",
+    "model_versions": "storage_location",
+}
+"""Columns in which the embedded store keeps absolute paths."""
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Point MLflow to the project's store, made now if need be, and return a client."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    artifacts = None
+    if not uri:
+        database = settings.var / "mlflow.db"
+        uri = f"sqlite:///{database}"
+        artifacts = settings.var / "artifacts"
+        if not database.exists():
+            _make_store(database)
+        _relocate(database, artifacts)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = MlflowClient()
+    if client.get_experiment_by_name(MODEL) is None:
+        location = artifacts.as_uri() if artifacts else None
+        try:
+            client.create_experiment(MODEL, artifact_location=location)
+        except mlflow.MlflowException:
+            if client.get_experiment_by_name(MODEL) is None:
+                raise
+    return client
+
+
+def is_embedded() -> bool:
+    """Tell whether the store is the project's own, not a server shared with others."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _make_store(database: Path) -> None:
+    """Make the database aside and link it into place, since MLflow's own migrations don't lock."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+        private = Path(folder) / "mlflow.db"
+        SqlAlchemyStore(f"sqlite:///{private}", folder).engine.dispose()
+        with closing(sqlite3.connect(private)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode=WAL")
+        try:
+            os.link(private, database)
+        except FileExistsError:
+            return  # another process was first; its store is as good
+
+
+def _relocate(database: Path, artifacts: Path) -> None:
+    """Mend the absolute paths in the store after the project was moved or copied."""
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        row = connection.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", [MODEL]
+        ).fetchone()
+        here = artifacts.as_uri()
+        if row is None or row[0] == here:
+            return
+        for table, column in FROZEN_PATHS.items():
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                f"WHERE substr({column}, 1, ?) = ?",
+                [here, len(row[0]) + 1, len(row[0]), row[0]],
+            )

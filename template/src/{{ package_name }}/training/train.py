@@ -1,0 +1,163 @@
+"""One training: split, fit, evaluate, record, register, and then face the promotion gate."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandera.pandas as pa
+from mlflow import MlflowClient
+from mlflow.models import infer_signature
+from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_limits
+
+from ..data.ingest import ingest_missing
+from ..estimators.model import TRUSTED
+from ..estimators.ruled import make_estimator
+from ..utils import environment
+from ..utils.config import Settings
+from ..utils.seeding import seed_for
+from ..utils.steps import Steps
+from . import promotion, registry
+from .artifact import About, write_extras
+from .dataset import Dataset, load_dataset
+from .evaluation import answers, make_dummy, score
+from .record import Record
+from .tracking import MODEL
+
+SIGNATURE_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training led to."""
+
+    run_id: str
+    version: int
+    promoted: bool
+    reasons: list[str]
+    record: Record
+
+
+def train(
+    client: MlflowClient,
+    settings: Settings,
+    schema: pa.DataFrameSchema,
+    *,
+    promote: bool = True,
+    allow_dirty: bool = False,
+) -> Outcome:
+    """Train on the newest tables, register the model, and promote it if the gate lets it pass.
+
+    Nothing is registered unless everything before went through.
+
+    Raises
+    ------
+    UsageError
+        The data or the settings can't be used.
+    GateRefused
+        The model can't be loaded again as it was.
+    """
+    steps = Steps()
+    with steps.step("data"):
+        ingest_missing(schema, settings)
+        dataset = load_dataset(settings, schema)
+    experiment = client.get_experiment_by_name(MODEL)
+    commit = environment.commit()
+    tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
+    with mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags) as run:
+        with steps.step("fit"), threadpool_limits(settings.training.threads):
+            estimator = fit(dataset, settings)
+        with steps.step("evaluate"):
+            metrics = evaluate(estimator, dataset, settings)
+        record = Record(
+            data=dataset.tables,
+            split=dataset.split.counts,
+            settings=settings.model_dump(mode="json"),
+            seeds={"training": settings.training.seed, "model": _model_seed(settings)},
+            commit=commit.id,
+            changes=commit.changes,
+            lock=environment.lock_digest(),
+            versions=environment.versions(),
+            seconds=steps.seconds,
+            metrics=metrics,
+        )
+        with steps.step("record"):
+            model_uri = _log(estimator, dataset, record, settings)
+    with steps.step("register"):
+        version = registry.register(client, run.info.run_id, model_uri, record)
+    if not promote:
+        return Outcome(run.info.run_id, version, promoted=False, reasons=[], record=record)
+    with steps.step("promote"):
+        decision = promotion.promote(client, version, settings, schema, allow_dirty=allow_dirty)
+    return Outcome(run.info.run_id, version, decision.promoted, decision.reasons, record)
+
+
+def fit(dataset: Dataset, settings: Settings) -> BaseEstimator:
+    """Return the project's estimator, fitted on the training rows."""
+    rows = dataset.part("train")
+    seed = _model_seed(settings)
+    data = settings.data
+    estimator = make_estimator(dataset.columns, data.task, settings.training.rules, seed)
+    return estimator.fit(rows.inputs, rows.target)
+
+
+def evaluate(
+    estimator: BaseEstimator, dataset: Dataset, settings: Settings
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of the model on `validation` and `test`, and of the dummy (`baseline`)."""
+    train, validation, test = (dataset.part(name) for name in ("train", "validation", "test"))
+    dummy = make_dummy(settings.data.task).fit(train.inputs, train.target)
+    classes = _classes(estimator)
+    return {
+        name: score(answers(model, part.inputs), classes, part.target).metrics
+        for name, model, part in [
+            ("validation", estimator, validation),
+            ("test", estimator, test),
+            ("baseline", dummy, validation),
+        ]
+    }
+
+
+def _model_seed(settings: Settings) -> int:
+    return seed_for("model", settings.training.seed)
+
+
+def _classes(estimator: BaseEstimator) -> list[Any] | None:
+    return estimator.classes_.tolist() if hasattr(estimator, "classes_") else None
+
+
+def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: Settings) -> str:
+    """Put model, golden sample and record into the active run, and return the model's URI."""
+    mlflow.log_params(
+        {f"{name}.{key}": value for name, section in record.settings.items()
+         for key, value in section.items()}
+        | {f"data.{name}.version": table.version for name, table in record.data.items()}
+    )
+    mlflow.log_metrics(
+        {f"{part}_{name}": value for part, found in record.metrics.items()
+         for name, value in found.items()}
+        | {f"seconds_{step}": seconds for step, seconds in record.seconds.items()}
+    )
+    golden = dataset.part("validation").inputs.head(settings.training.golden_rows)
+    about = About(
+        task=settings.data.task,
+        roles=dataset.columns.roles,
+        kinds=dataset.columns.kinds,
+        classes=_classes(estimator),
+        versions=record.versions,
+        commit=record.commit,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        logged = mlflow.sklearn.log_model(
+            estimator,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED,
+            pip_requirements=environment.requirements(),
+            signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
+            extra_files=write_extras(Path(folder), about, estimator, golden),
+        )
+    mlflow.log_text(record.model_dump_json(indent=1), registry.RECORD_FILE)
+    return str(logged.model_uri)

@@ -1,0 +1,1 @@
+"""What every room may use: settings, seeds, paths, errors. Imports no room."""

@@ -1,0 +1,214 @@
+"""`resources/config.toml` and the environment, as one frozen and validated object.
+
+Every setting has its default here, so the file holds only what a project changed. A value can be
+overridden in the environment as <PACKAGE>__SECTION__KEY.
+"""
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .errors import UsageError
+from .paths import PACKAGE, RESOURCES, project_root
+
+CONFIG_FILE = RESOURCES / "config.toml"
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Roles(Section):
+    """Which column plays which part; all others are inputs of the model."""
+
+    target: str
+    """The column to predict."""
+    key: list[str] = []
+    """The columns that name a row; empty where rows have no name."""
+    group: str | None = None
+    """The entity (customer, machine, patient) that owns several rows."""
+    time: str | None = None
+    """When the row came to be."""
+    exclude: list[str] = []
+    """Columns that are never inputs, such as those known only afterwards."""
+
+
+class Data(Roles):
+    """[data]: what is predicted, and from which tables."""
+
+    task: Literal["classification", "regression"]
+    sources: dict[str, str] = Field(min_length=1)
+    """Table name to where it is ingested from: a file, or `sample:ROWS` for invented rows."""
+    bad_rows: Literal["fail", "drop", "quarantine"] = "quarantine"
+    """What ingest does with rows that break the schema."""
+    max_bad_share: float = Field(default=0.05, ge=0, le=1)
+    """Above this share of bad rows ingest refuses the source, whatever the policy."""
+
+
+class SplitSettings(Section):
+    """[split]: which rows train, validate and test."""
+
+    strategy: Literal["auto", "key", "group", "time", "stratified"] = "auto"
+    """`auto`: by entity where one is named, else by time where one is named, else by key."""
+    seed: str = Field(default="v1", min_length=1)
+    """Another seed, another split."""
+    validation: float = Field(default=0.15, ge=0.0001, lt=1)
+    """Share of the rows that choose between models."""
+    test: float = Field(default=0.15, ge=0.0001, lt=1)
+    """Share of the rows that judge the chosen one."""
+    folds: int = Field(default=5, ge=2, le=10_000)
+    """Folds of cross-validation."""
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation = {self.validation:g} and test = {self.test:g} leave no rows to train"
+            )
+        return self
+
+    def resolve(self, group: str | None, time: str | None) -> str:
+        """Name the strategy that `auto` stands for."""
+        if self.strategy != "auto":
+            return self.strategy
+        return "group" if group else "time" if time else "key"
+
+    def cuts(self, scale: int) -> tuple[int, int]:
+        """Share of test, and of test and validation together, on a scale from 0."""
+        return round(self.test * scale), round((self.test + self.validation) * scale)
+
+
+class Training(Section):
+    """[training]: how the model is made."""
+
+    seed: int = Field(default=20_240_601, ge=0)
+    """Every random generator of a run gets its own stream from this one number."""
+    rules: list[str] = []
+    """Names of the rules of estimators/rules.py that correct the model, in order."""
+    threads: int = Field(default=1, ge=1)
+    """With one thread the same model comes out on any machine, to the bit."""
+    golden_rows: int = Field(default=300, ge=10)
+    """Rows whose predictions are stored with a version, to be compared when it is loaded."""
+
+
+class Promotion(Section):
+    """[promotion]: what a version must show before it answers for production."""
+
+    threshold: float | None = None
+    """The worst acceptable value of the primary metric on validation rows."""
+    champion_tolerance: float = Field(default=0.01, ge=0)
+    """How much worse than the champion, relative to its metric, still passes."""
+    slice_rows: int = Field(default=100, ge=10)
+    """Categories with fewer validation rows are not held against the model."""
+
+
+class Service(Section):
+    """[service]: limits and promises of the running service."""
+
+    latency_budget_ms: float | None = Field(default=None, gt=0)
+    """Time in which 95 of 100 single rows are answered; tried out before promotion."""
+    environment: Literal["refuse", "warn"] = "refuse"
+    """What happens to a model that was trained with other library versions."""
+    max_rows: int = Field(default=10_000, ge=1)
+    """Rows in one request."""
+    poll_seconds: float = Field(default=10, gt=0)
+    """How often the service looks for a new champion."""
+    chunk_rows: int = Field(default=10_000, ge=1)
+    """Rows that batch scoring holds at once."""
+
+
+class Monitoring(Section):
+    """[monitoring]: when to worry."""
+
+    retrain_every_days: int = Field(default=30, ge=1)
+
+
+class Paths(Section):
+    """[paths]: where data, models and reports live, relative to the project."""
+
+    var: Path = Path("var")
+    tables: str | None = None
+    """A folder or object-store URI for the tables; `<var>/tables` where not said."""
+
+
+class Settings(BaseSettings):
+    """All settings of the project."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=f"{PACKAGE.name.upper()}__",
+        env_nested_delimiter="__",
+        toml_file=CONFIG_FILE,
+    )
+
+    data: Data
+    split: SplitSettings = SplitSettings()
+    training: Training = Training()
+    promotion: Promotion = Promotion()
+    service: Service = Service()
+    monitoring: Monitoring = Monitoring()
+    paths: Paths = Paths()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before the file; nothing else is read."""
+        del init_settings, dotenv_settings, file_secret_settings
+        return env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def var(self) -> Path:
+        """The folder for everything that git ignores."""
+        return project_root() / self.paths.var
+
+    @property
+    def tables(self) -> str:
+        """The folder or URI that holds the tables."""
+        return self.paths.tables or str(self.var / "tables")
+
+
+@lru_cache
+def load() -> Settings:
+    """Read and check all settings.
+
+    Raises
+    ------
+    UsageError
+        The file is missing, is no TOML, or a value is unknown or out of range.
+    """
+    if not CONFIG_FILE.exists():
+        raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")
+    try:
+        return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{CONFIG_FILE} is no valid TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError("\n".join(_explain(detail) for detail in error.errors())) from None
+
+
+def _explain(detail: Any) -> str:
+    section, *key = [str(part) for part in detail["loc"]]
+    place = f"[{section}] {'.'.join(key)}" if key else f"[{section}]"
+    if detail["type"] == "extra_forbidden":
+        return f"config.toml (or the environment): {place} is no known setting."
+    if detail["type"] == "missing":
+        return f"config.toml: {place} is missing."
+    return f"config.toml (or the environment): {place} is {detail['input']!r}: {detail['msg']}."

@@ -1,0 +1,15 @@
+"""Where the project is, and where it keeps what git ignores."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+RESOURCES = PACKAGE / "resources"
+
+
+def project_root() -> Path:
+    """Return the nearest folder from here upwards that holds a pyproject.toml, else this one."""
+    here = Path.cwd()
+    for folder in [here, *here.parents]:
+        if (folder / "pyproject.toml").exists():
+            return folder
+    return here
