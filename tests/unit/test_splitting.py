@@ -31,6 +31,7 @@ from slipway_template.training.splitting import (
 from slipway_template.utils.errors import GateRefused, UsageError
 
 STRATEGIES = ["key", "group", "time", "stratified"]
+START = pd.Timestamp("2026-01-01")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def customers(rows: int = 3000, seed: int = 0) -> pd.DataFrame:
         {
             "id": np.arange(rows) + seed * 1_000_000,
             "customer": rng.integers(0, rows // 4, rows),
-            "created": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 10**6, rows), unit="s"),
+            "created": START + pd.to_timedelta(rng.integers(0, 10**6, rows), unit="s"),
             "amount": rng.normal(size=rows),
             "kind": rng.choice(["a", "b", None], rows),
             "label": rng.choice(["no", "yes", "maybe"], rows, p=[0.9, 0.08, 0.02]),
@@ -114,12 +115,18 @@ def test_the_text_of_a_value_alone_and_among_others(value: Any, text: str) -> No
 @pytest.mark.parametrize(
     ("values", "types"),
     [
-        ([3, 1, 2, 1], ["int64", "int8", "uint16", "uint64", "Int64", "UInt8", "object", "category", "str", "int64[pyarrow]"]),
+        ([3, 1, 2, 1], ["int64", "int8", "uint16", "uint64", "Int64", "UInt8", "object"]),
+        ([3, 1, 2, 1], ["int64", "category", "str", "int64[pyarrow]"]),
         ([True, False, True], ["bool", "boolean", "object", "category", "bool[pyarrow]"]),
-        (["b", "é", "b", ""], ["str", "string", "object", "category", "string[pyarrow]", "string[python]"]),
-        ([datetime(2026, 1, 31, 8), datetime(2026, 2, 1)], ["datetime64[ns]", "datetime64[us]", "datetime64[s]", "object", "category"]),  # noqa: DTZ001
+        (["b", "é", "b", ""], ["str", "string", "object", "category"]),
+        (["b", "é", "b", ""], ["str", "string[pyarrow]", "string[python]"]),
+        ([START, START + timedelta(hours=8)], [*(f"datetime64[{u}]" for u in ("ns", "us", "s"))]),
+        ([START, START + timedelta(hours=8)], ["datetime64[us]", "object", "category"]),
         ([date(2026, 1, 31), date(2026, 2, 1)], ["object", "category", "date32[pyarrow]"]),
-        ([NOON, NOON + timedelta(microseconds=5)], ["datetime64[us, UTC]", "datetime64[ns, Asia/Tokyo]", "object"]),
+        (
+            [NOON, NOON + timedelta(microseconds=5)],
+            ["datetime64[us, UTC]", "datetime64[ns, Asia/Tokyo]", "object"],
+        ),
     ],
 )  # fmt: skip
 def test_the_type_that_stores_a_key_does_not_matter(values: list[Any], types: list[str]) -> None:
@@ -240,7 +247,7 @@ def test_a_row_without_key_is_known_by_its_values_and_not_by_its_target() -> Non
 def test_group_keeps_an_entity_together() -> None:
     frame = customers()
     whole = divide(frame, "group")
-    assert (whole.part.groupby(frame["customer"]).nunique() == 1).all()
+    assert whole.part.groupby(frame["customer"]).nunique().max() == 1
     assert find_leaks(frame, whole, group="customer", time=None, inputs=["amount"]) == []
 
 
@@ -408,7 +415,7 @@ def test_folds_are_stable_even_and_keep_entities_together() -> None:
     assert (folds(shuffled, **options) == fold[shuffled.index]).all()
     assert np.bincount(fold) == pytest.approx([1500] * 4, rel=0.1)
     together = pd.Series(folds(frame, **options, group="customer")).groupby(frame["customer"])
-    assert (together.nunique() == 1).all()
+    assert together.nunique().max() == 1
     # Another seed than the split's: each part has rows of every fold.
     assert (pd.crosstab(divide(frame).part, fold) > 0).all(axis=None)
     for train, test in PredefinedSplit(fold).split():

@@ -143,9 +143,9 @@ class Site(NamedTuple):
 class Module(NamedTuple):
     """One file: its lines, the words that say where each is, and what stands in them."""
 
+    source: str
     lines: list[str]
     places: list[str]
-    tokens: list[tokenize.TokenInfo]
     names: dict[str, str]
     nodes: list[tuple[ast.AST, Nodes]]
     assigned: dict[str, ast.expr]
@@ -185,8 +185,9 @@ def main(arguments: list[str] | None = None) -> int:
 def check(path: Path) -> Iterator[str]:
     """Yield one report for each finding in the file, top to bottom."""
     module = read(path)
-    comments = {t.start[0]: t.string for t in module.tokens if t.type == tokenize.COMMENT}
-    for call, what, mended, _ in find(module):
+    findings = list(find(module))
+    comments = comments_of(module.source) if findings else {}
+    for call, what, mended, _ in findings:
         lines = range(call.lineno, (call.end_lineno or call.lineno) + 1)
         said = [EXCEPTION.search(comments.get(line, "")) for line in lines]
         excuses = [match[1] for match in said if match]
@@ -311,7 +312,9 @@ def unordered_rows(site: Site, module: Module) -> Finding | None:
         return None
     if isinstance(query, ast.Name):
         query = module.assigned.get(query.id)
-    text = ast.unparse(query) if isinstance(query, ast.Constant | ast.JoinedStr) else ""
+    if not isinstance(query, ast.Constant | ast.JoinedStr):
+        return None
+    text = " ".join(literal(node) for node in ast.walk(query) if isinstance(node, ast.Constant))
     if not SELECT.search(text) or re.search(r"\border\s+by\b", text, re.IGNORECASE):
         return None
     frame, around = ast.unparse(statement.targets[0]), scope(site.parents)
@@ -486,7 +489,6 @@ def read(path: Path) -> Module:
             raise UnreadableError(f"{at}: cannot be read as Python: {error.msg}") from None
         source += text + "\n"
         places += [f"{where}{line}" for line in range(1, text.count("\n") + 2)]
-    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     tree = parse(source)
     names, nodes = imported_names(tree), list(walk(tree))
     assigned, sites = {}, []
@@ -496,7 +498,7 @@ def read(path: Path) -> Module:
         elif isinstance(node, ast.Call):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
             sites.append(Site(node, resolve(node.func, names, parents), parents, keywords))
-    return Module(source.split("\n"), places, tokens, names, nodes, assigned, sites)
+    return Module(source, source.split("\n"), places, names, nodes, assigned, sites)
 
 
 def cells_of(path: Path) -> list[str]:
@@ -539,13 +541,27 @@ def parse(source: str) -> ast.Module:
             raise SyntaxError(str(error)) from None
 
 
+@cache
+def tokens_of(source: str) -> list[tokenize.TokenInfo]:
+    """Return the tokens that mean something."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [token for token in tokens if token.type not in {tokenize.NL, tokenize.COMMENT}]
+
+
+def comments_of(source: str) -> dict[int, str]:
+    """Return the comment of each line that has one."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
 def walk(tree: ast.Module) -> Iterator[tuple[ast.AST, Nodes]]:
     """Yield each node with the nodes around it, in the order of the source."""
     stack: list[tuple[ast.AST, Nodes]] = [(tree, ())]
     while stack:
         node, parents = stack.pop()
         yield node, parents
-        stack += [(child, (*parents, node)) for child in reversed([*ast.iter_child_nodes(node)])]
+        inside = (*parents, node)
+        stack += [(child, inside) for child in reversed([*ast.iter_child_nodes(node)])]
 
 
 def imported_names(tree: ast.Module, package: str = "") -> dict[str, str]:
@@ -587,12 +603,11 @@ def with_argument(site: Site, text: str, old: ast.expr | None, module: Module) -
         return with_text(old, text.rpartition("=")[2], module)
     call, last = site.call, site.call.end_lineno or 0
     end = (last, column(module.lines[last - 1], call.end_col_offset) - 1)
-    before = bisect_left(module.tokens, end, key=lambda token: token.start) - 1
-    while module.tokens[before].type in {tokenize.NL, tokenize.COMMENT}:
-        before -= 1
-    row, at = module.tokens[before].end
+    tokens = tokens_of(module.source)
+    before = tokens[bisect_left(tokens, end, key=lambda token: token.start) - 1]
+    row, at = before.end
     line, is_first = module.lines[row - 1], not (call.args or call.keywords)
-    comma = "" if is_first or module.tokens[before].string == "," else ","
+    comma = "" if is_first or before.string == "," else ","
     if row == last:
         return [f"{line[:at]}{comma}{'' if is_first else ' '}{text}{line[at:]}"]
     indent = indent_of(line) + ("    " if is_first else "")

@@ -102,7 +102,11 @@ def _sample(options: argparse.Namespace) -> Result:
     settings, schema = config.load(), Rows.to_schema()
     columns = describe(schema, settings.data)
     sample.write_file(Path(options.file), schema, columns, options.rows, options.seed)
-    return f"{options.rows:,} rows in {options.file}", {"rows": options.rows, "file": options.file}, 0
+    return (
+        f"{options.rows:,} rows in {options.file}",
+        {"rows": options.rows, "file": options.file},
+        0,
+    )
 
 
 def _train(options: argparse.Namespace) -> Result:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
-from ..utils.errors import UsageError
-from .fingerprint import SAMPLE, Column, Fingerprint, Sums, Value, fingerprint, row_hashes
+from .fingerprint import SAMPLE, Column, Fingerprint, Sums, Value
 
 TOLERATED = {"within tolerance", "type only"}
 FLOATS, TIMES = {"float", "float32"}, {"timestamp", "timestamp with zone", "date"}
@@ -55,32 +53,6 @@ def compare(a: Fingerprint, b: Fingerprint, rtol: float = 1e-9) -> Comparison:
     return Comparison("equal within tolerance" if found else "identical", tuple(found))
 
 
-def compare_tables(a: pa.Table, b: pa.Table, key: str | None = None) -> Comparison:
-    """Compare whole tables; with a unique `key`, count changed values and show the first one."""
-    result = compare(fingerprint(a), fingerprint(b))
-    if key is None:
-        return result
-    if key not in a.column_names or key not in b.column_names:
-        raise UsageError(f"The key column {key!r} must be in both tables.")
-    keys = [row_hashes(table[key]) for table in (a, b)]
-    if any(np.unique(hashes).size < hashes.size for hashes in keys):
-        raise UsageError(f"The key column {key!r} must have a different value in each row.")
-    _, in_a, in_b = np.intersect1d(*keys, assume_unique=True, return_indices=True)
-    found = list(result.differences)
-    for name in [name for name in a.column_names if name in b.column_names]:
-        differ = row_hashes(a[name])[in_a] != row_hashes(b[name])[in_b]
-        if differ.any():
-            at = np.flatnonzero(differ)[in_a[differ].argmin()]
-            where, old, new = a[key][in_a[at]], a[name][in_a[at]], b[name][in_b[at]]
-            sentence = (
-                f"`{name}` differs in {differ.sum():,} rows; the first: {key} {where} "
-                f"has {old} in A and {new} in B."
-            )
-            values = str(old), str(new)
-            found.append(Difference(name, "values", *values, "values changed", sentence))
-    return Comparison(result.verdict, tuple(found))
-
-
 def describe(comparison: Comparison) -> str:
     """Write a comparison as a short table with the sentences below it."""
     head = ("column", "statistic", "A", "B")
@@ -103,7 +75,7 @@ def _text(value: Value) -> str:
 
 
 def _same(a: Column, b: Column) -> bool:
-    return a.values.key == b.values.key and a.nulls == b.nulls
+    return a.content.key == b.content.key and a.nulls == b.nulls
 
 
 def _unseen(a: Sums, b: Sums) -> tuple[int, int]:
@@ -170,24 +142,24 @@ def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
 
 
 def _is_cut(a: Column, b: Column, lost: float) -> bool:
-    """Tell rows missing at the end, where a counter or a date stops early, from rows here and there."""
-    ends = [_number(a, a.min), _number(a, a.max), _number(b, b.max)]
-    if None in ends or a.min != b.min:
+    """Tell a missing end, where a counter or a date stops early, from rows missing anywhere."""
+    low, high, now = _number(a, a.min), _number(a, a.max), _number(b, b.max)
+    if a.type not in TIMES | {"integer"} or a.min != b.min or None in {low, high, now}:
         return False
-    low, high, now = ends
-    return high - now > 0.5 * lost * (high - low)
+    return bool(high - now > 0.5 * lost * (high - low))
 
 
-def _number(column: Column, value: Value) -> Any:  # noqa: ANN401 - a number or None
+def _number(column: Column, value: Value) -> Any:
+    """Return a minimum or maximum as a number, of a time in seconds; None if there is none."""
     if column.type in TIMES and isinstance(value, str):
-        return np.datetime64(value, "s").astype(float)
+        return float(np.datetime64(value, "s").astype(np.int64))
     return None if isinstance(value, str) else value
 
 
 def _column(name: str, a: Fingerprint, b: Fingerprint, rtol: float) -> Iterator[Difference]:
     old, new = a.columns[name], b.columns[name]
     same = _same(old, new)
-    if old.type != new.type and old.values.count and new.values.count:
+    if old.type != new.type and old.content.count and new.content.count:
         kind = "type only" if same else "type changed"
         sentence = f"`{name}` is {old.type} in A and {new.type} in B"
         sentence += "; the values are the same." if same else "."
@@ -201,29 +173,29 @@ def _column(name: str, a: Fingerprint, b: Fingerprint, rtol: float) -> Iterator[
         return
     moved = list(_moved(old, new, rtol))
     kind, what = _explain(old, new, {statistic for statistic, _, _ in moved})
-    for statistic, x, y in moved or [("content", old.values.key, new.values.key)]:
+    for statistic, x, y in moved or [("content", old.content.key, new.content.key)]:
         yield Difference(name, statistic, x, y, kind, f"`{name}`: {what}.")
 
 
 def _foreign(name: str, a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
     """Find values changed where rows are missing too: the smaller table should hold nothing new."""
-    few, many = (b, a) if b.rows.count < a.rows.count else (a, b)
-    small, large = few.columns[name], many.columns[name]
-    apart, of = _unseen(large.values, small.values)
-    if apart or small.nulls > large.nulls:
-        statistic = "distinct" if apart else "nulls"
-        what = f"about {apart / of:.0%} of its distinct values" if apart else "more nulls"
-        sentence = (
-            f"`{name}`: besides, the table with fewer rows holds {what} that the other lacks."
-        )
-        pair = [_statistics(column)[statistic] for column in (a.columns[name], b.columns[name])]
-        yield Difference(name, statistic, *pair, "values changed", sentence)
+    old, new = a.columns[name], b.columns[name]
+    small, large = (new, old) if b.rows.count < a.rows.count else (old, new)
+    apart, of = _unseen(large.content, small.content)
+    besides = f"`{name}`: besides, the table with fewer rows holds"
+    if apart:
+        sentence = f"{besides} values the other lacks, about {apart / of:.0%} of the distinct ones."
+        keys = old.content.key, new.content.key
+        yield Difference(name, "content", *keys, "values changed", sentence)
+    elif small.nulls > large.nulls:
+        sentence = f"{besides} more nulls than the other."
+        yield Difference(name, "nulls", old.nulls, new.nulls, "nulls appeared", sentence)
 
 
 def _statistics(column: Column) -> dict[str, Value]:
     return {
         "nulls": column.nulls,
-        "distinct": column.values.distinct,
+        "distinct": column.content.distinct,
         "infinite": column.infinite,
         "min": column.min,
         "max": column.max,
@@ -233,17 +205,24 @@ def _statistics(column: Column) -> dict[str, Value]:
 
 
 def _moved(a: Column, b: Column, rtol: float) -> Iterator[tuple[str, Value, Value]]:
-    """Yield the statistics that are further apart than the rounding of sums explains."""
+    """Yield the statistics that are further apart than rounding or estimating explains."""
     new = _statistics(b)
     for statistic, x in _statistics(a).items():
         y = new[statistic]
         if isinstance(x, float) and isinstance(y, float):
-            if abs(x - y) <= rtol * _size(a, b):
-                continue
-            if statistic == "mean" and a.type in TIMES:
-                x, y = (str(np.datetime64(round(mean * 1000), "ms")) for mean in (x, y))
-        if x != y:
-            yield statistic, x, y
+            near = abs(x - y) <= rtol * _size(a, b)
+        else:
+            pair = a.content.distinct, b.content.distinct
+            estimated = statistic == "distinct" and min(pair) >= SAMPLE
+            near = x == y or (estimated and max(pair) < 1.2 * min(pair))
+        if not near:
+            yield statistic, _readable(a, statistic, x), _readable(b, statistic, y)
+
+
+def _readable(column: Column, statistic: str, value: Value) -> Value:
+    if statistic == "mean" and column.type in TIMES and isinstance(value, float):
+        return str(np.datetime64(round(value), "s"))
+    return value
 
 
 def _size(a: Column, b: Column) -> float:
@@ -255,39 +234,40 @@ def _size(a: Column, b: Column) -> float:
 
 
 def _explain(a: Column, b: Column, moved: set[str]) -> tuple[str, str]:
-    """Return the kind of difference between columns of as many rows, and a sentence on it."""
-    if b.nulls > a.nulls:
-        return "nulls appeared", f"{b.nulls - a.nulls:,} values became null"
-    if b.nulls < a.nulls:
-        filled = ""
-        if a.mean is not None and b.mean is not None and a.type not in TIMES | {"text"}:
-            total = b.mean * b.values.count - a.mean * a.values.count
-            filled = f", on average with {total / (a.nulls - b.nulls):.4g}"
-        return "nulls filled", f"{a.nulls - b.nulls:,} nulls were filled{filled}"
+    """Return the kind of difference between columns of as many rows, and words on it."""
+    if a.nulls != b.nulls:
+        return _explain_nulls(a, b)
     if {a.type, b.type} <= FLOATS:
-        if loss := _precision(a, b) or _precision(b, a):
-            where = "B" if _precision(a, b) else "A"
-            return "precision lost", f"{loss} in {where}"
+        for better, worse, where in ((a, b, "B"), (b, a, "A")):
+            if loss := _precision(better, worse):
+                return "precision lost", f"in {where}, {loss}"
         if a.coarse == b.coarse and moved <= {"distinct"}:
-            return (
-                "within tolerance",
-                "a few values differ from the 9th digit on, none in the first 6",
-            )
+            return "within tolerance", "values differ from about the 9th digit on, no more"
     if shift := _shift(a, b):
-        return "time shifted", f"all times moved by {shift:+g} hours: another time zone?"
-    apart, of = _unseen(a.values, b.values)
-    gone, _ = _unseen(b.values, a.values)
-    few = 2 * of <= a.values.count and of < SAMPLE
-    if apart and gone and few and a.type == "text":
-        return "category relabelled", f"{apart} of {of} texts are new and {gone} gone: relabelled?"
-    share = f"; about {apart / of:.0%} of its distinct values are new" if apart else ""
-    return "values changed", f"values changed, in as many rows{share}"
+        return "time shifted", f"all times moved by {shift:+g} hours, as another time zone does"
+    apart, of = _unseen(a.content, b.content)
+    gone, _ = _unseen(b.content, a.content)
+    if apart and gone and a.type == "text" and of < SAMPLE and 2 * of <= a.content.count:
+        return "category relabelled", f"of {of} texts {apart} new and {gone} gone, so relabelled"
+    share = f", about {apart / of:.0%} of the distinct ones are new" if apart else ""
+    return "values changed", f"as many rows, but values changed{share}"
+
+
+def _explain_nulls(a: Column, b: Column) -> tuple[str, str]:
+    gap = abs(b.nulls - a.nulls)
+    if b.nulls > a.nulls:
+        return "nulls appeared", f"{gap:,} more null than in A"
+    if a.mean is None or b.mean is None or a.type in TIMES | {"text", "binary"}:
+        return "nulls filled", f"{gap:,} fewer null than in A"
+    total = b.mean * b.content.count - a.mean * a.content.count
+    return "nulls filled", f"{gap:,} fewer null than in A, filled on average with {total / gap:.4g}"
 
 
 def _precision(better: Column, worse: Column) -> str:
     """Say how `worse` lost digits of `better`, if rounding explains all that moved."""
-    apart, of = _unseen(better.values, worse.values)
-    if apart < min(2, of) or better.mean is None or worse.mean is None:
+    apart, of = _unseen(better.content, worse.content)
+    gone, had = _unseen(worse.content, better.content)
+    if max(apart, gone) < min(2, of) or better.mean is None or worse.mean is None:
         return ""  # one value that changed is a change, even if the new one is a rounder number
     size = _size(better, worse)
     gaps = [abs(getattr(better, end) - getattr(worse, end)) for end in ("min", "max", "mean")]
@@ -295,8 +275,9 @@ def _precision(better: Column, worse: Column) -> str:
     if worse.decimals < better.decimals and max(gaps) <= half + 1e-12 * size:
         return f"rounded to {worse.decimals} decimals, each value by up to {half:g},"
     gained = worse.single - better.single
-    allowed = FLOAT32 * size * gained / worse.values.count + 1e-14 * size
-    if gained > 0 and gaps[2] <= allowed and max(gaps) <= FLOAT32 * size:
+    allowed = FLOAT32 * size * gained / worse.content.count + 1e-14 * size
+    explained = gained > 0.5 * max(apart / of, gone / had) * worse.content.count
+    if explained and gaps[2] <= allowed and max(gaps) <= FLOAT32 * size:
         off = f"each off by up to {FLOAT32:.0e} of its size ({FLOAT32 * size:.1g})"
         return f"{gained:,} values went through float32, {off},"
     return ""
@@ -306,8 +287,6 @@ def _shift(a: Column, b: Column) -> float:
     """Return by how many hours all times moved, if it is what a time zone would do; else 0."""
     if not {a.type, b.type} <= TIMES or a.std is None or b.std is None:
         return 0
-    first, last = (
-        _number(b, end_b) - _number(a, end_a) for end_a, end_b in ((a.min, b.min), (a.max, b.max))
-    )
-    like_zone = all(gap % 900 == 0 and abs(gap) <= 15 * 3600 for gap in (first, last))
-    return first / 3600 if like_zone and abs(a.std - b.std) <= 3600 else 0
+    gaps = [_number(b, getattr(b, end)) - _number(a, getattr(a, end)) for end in ("min", "max")]
+    like_zone = all(gap % 900 == 0 and abs(gap) <= 15 * 3600 for gap in gaps)
+    return gaps[0] / 3600 if like_zone and abs(a.std - b.std) <= 3600 else 0

@@ -1,4 +1,4 @@
-"""A fingerprint of a table: is the data here the same as the data there?
+"""The fingerprint of a table tells whether the data here is the same as the data there.
 
 In goes a table, or its pieces one by one; out come, per column and for the whole table, statistics
 and sums of per-row hashes. Sums do not depend on order and can be added up, so pieces can be
@@ -26,7 +26,7 @@ from ..utils.errors import UsageError
 FORMAT = 1  # of the saved file and of the hashes in it; a change makes old fingerprints unreadable
 BLOCK = 1 << 17  # rows looked at together: what fits in the processor's cache
 WAVE = 32  # blocks in memory at a time
-SAMPLE = 512  # smallest hashes kept: distinct is exact below this, beyond it within about 5 %
+SAMPLE = 512  # smallest hashes kept: distinct is exact below this, beyond it within about 10 %
 LONG = 1024  # bytes of a text that are hashed for all rows at once; the rare rest goes one by one
 DECIMALS = 7  # "seven or more": how many decimals are told apart
 
@@ -66,7 +66,7 @@ class Column:
 
     type: str
     nulls: int
-    values: Sums
+    content: Sums
     min: Value = None
     max: Value = None
     mean: float | None = None  # of a text: its length in bytes; of a time: seconds since 1970
@@ -79,7 +79,7 @@ class Column:
     @property
     def std(self) -> float | None:
         """Standard deviation of the finite values."""
-        finite = self.values.count - self.infinite
+        finite = self.content.count - self.infinite
         return math.sqrt(self.deviation / finite) if finite and self.mean is not None else None
 
 
@@ -93,7 +93,7 @@ class Fingerprint:
     @property
     def digest(self) -> str:
         """16 hex digits; equal content has equal digests, in any order of rows and columns."""
-        parts = sorted(f"{name}={column.values.key}" for name, column in self.columns.items())
+        parts = sorted(f"{name}={column.content.key}" for name, column in self.columns.items())
         text = "\x1f".join([self.rows.key, *parts])
         return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
@@ -109,7 +109,7 @@ class Fingerprint:
             if saved["format"] != FORMAT:
                 raise UsageError(f"This fingerprint has format {saved['format']}, not {FORMAT}.")
             columns = {
-                name: Column(**(column | {"values": _sums_from(column["values"])}))
+                name: Column(**(column | {"content": _sums_from(column["content"])}))
                 for name, column in saved["columns"].items()
             }
             return Fingerprint(_sums_from(saved["rows"]), columns)
@@ -117,7 +117,7 @@ class Fingerprint:
             raise UsageError("This is not a saved fingerprint.") from error
 
 
-def fingerprint(data: Any) -> Fingerprint:  # noqa: ANN401 - whatever speaks Arrow
+def fingerprint(data: Any) -> Fingerprint:
     """Fingerprint a pandas DataFrame, a pyarrow Table, or an iterable of RecordBatches."""
     if isinstance(data, pd.DataFrame):
         data = as_table(data)
@@ -152,18 +152,13 @@ def merge(a: Fingerprint, b: Fingerprint) -> Fingerprint:
     return Fingerprint(_merge_sums(a.rows, b.rows), columns)
 
 
-def row_hashes(array: pa.Array) -> Words:
-    """Hash each value of a column: 0 for a null, else equal for equal values of any type."""
-    return _read(array)[1]
-
-
 def _blocks(pieces: Iterable[Any]) -> Iterator[Any]:
     for piece in pieces:
         for start in range(0, max(piece.num_rows, 1), BLOCK):
-            yield piece.slice(start, BLOCK)
+            yield piece.slice(start, min(BLOCK, piece.num_rows - start))
 
 
-def _look(piece: Any) -> Fingerprint:  # noqa: ANN401 - pyarrow has no types
+def _look(piece: Any) -> Fingerprint:
     names = piece.schema.names
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"Column names must be unique; more than one is called {sorted(twice)}")
@@ -224,16 +219,16 @@ def _merge_columns(a: Column, b: Column) -> Column:
     if a.mean is None or b.mean is None:
         mean, deviation = (b.mean, b.deviation) if a.mean is None else (a.mean, a.deviation)
     else:
-        n, m = a.values.count - a.infinite, b.values.count - b.infinite
+        n, m = a.content.count - a.infinite, b.content.count - b.infinite
         gap = b.mean - a.mean
         mean = a.mean + gap * m / (n + m)
         deviation = a.deviation + b.deviation + gap * gap * n * m / (n + m)
     return Column(
         type=_merge_types(a, b),
         nulls=a.nulls + b.nulls,
-        values=_merge_sums(a.values, b.values),
-        min=min((x for x in (a.min, b.min) if x is not None), default=None),  # type: ignore[type-var]
-        max=max((x for x in (a.max, b.max) if x is not None), default=None),  # type: ignore[type-var]
+        content=_merge_sums(a.content, b.content),
+        min=min((x for x in (a.min, b.min) if x is not None), default=None),
+        max=max((x for x in (a.max, b.max) if x is not None), default=None),
         mean=mean,
         deviation=deviation,
         infinite=a.infinite + b.infinite,
@@ -244,9 +239,9 @@ def _merge_columns(a: Column, b: Column) -> Column:
 
 
 def _merge_types(a: Column, b: Column) -> str:
-    if a.type == b.type or not b.values.count:
-        return b.type if a.type == "null" else a.type
-    if not a.values.count:
+    if b.type in {a.type, "null"} or (a.type != "null" and not b.content.count):
+        return a.type
+    if a.type == "null" or not a.content.count:
         return b.type
     if {a.type, b.type} <= {"integer", "float", "float32"}:
         return "float"
@@ -340,22 +335,24 @@ def _bits(values: Numbers) -> Words:
     return (values + 0.0).view(np.uint64)  # + 0.0 makes -0.0 a plain 0.0
 
 
-# Powers of ten that bring a float of a given binary exponent to nine digits before the point, or
-# ten. Never less than 1: whole numbers keep all their digits, as the integers they may be.
-TO_NINE_DIGITS = np.array(
-    [
-        float(f"1e{min(max(8 - math.floor((exponent - 1023) * math.log10(2)), 0), 308)}")
-        for exponent in range(2048)
-    ]
-)
+def _scale(exponent: int) -> float:
+    """Return the power of ten that leaves 9 digits (or 10) of a float with this binary exponent."""
+    power = 8 - math.floor((exponent - 1023) * math.log10(2))
+    if exponent < 1023 + 63:
+        power = max(power, 0)  # whole numbers keep all digits, as the integers they may be
+    return float(f"1e{min(power, 308)}")
+
+
+SCALES = np.array([_scale(exponent) for exponent in range(2048)])
 
 
 def _round(values: Numbers) -> Numbers:
     """Round to 9 significant digits, by multiplications alone, so alike on every machine."""
-    scale = TO_NINE_DIGITS[(values.view(np.int64) >> 52) & 0x7FF]
-    scaled = values * scale
-    scale = np.where(np.abs(scaled) >= 1e9, np.maximum(scale / 10, 1), scale)
-    return np.rint(values * scale) / scale
+    scale = SCALES[(values.view(np.int64) >> 52) & 0x7FF]
+    ten = (np.abs(values * scale) >= 1e9) & (scale != 1)
+    scale = np.where(ten, scale / 10, scale)
+    rounded: Numbers = np.rint(values * scale) / scale
+    return rounded
 
 
 def _floats(values: Numbers, missing: Mask) -> tuple[Words, Facts]:
@@ -407,7 +404,7 @@ def _times(array: pa.Array, missing: Mask) -> tuple[Words, Facts]:
     return hashes, facts
 
 
-def _moment(ticks: np.int64, unit: Any) -> str:  # noqa: ANN401 - one of pyarrow's four units
+def _moment(ticks: np.int64, unit: Any) -> str:
     """Write a time the same way whatever unit it was stored in."""
     text = str(np.datetime64(int(ticks), unit))
     return text.rstrip("0").rstrip(".") if "." in text else text

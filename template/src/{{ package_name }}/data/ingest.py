@@ -51,7 +51,8 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         screened = screen(raw, schema, settings.data.key)
     except UsageError as error:
         raise GateRefused(f"{source} was not ingested. {error}") from None
-    reasons = screened.bad["reason"].value_counts().head(10).to_dict()
+    counted = screened.bad["reason"].value_counts().head(10)
+    reasons = {str(reason): int(count) for reason, count in counted.items()}
     _hold_against_policy(source, screened, reasons, settings.data)
 
     good = pyarrow.Table.from_pandas(screened.good, preserve_index=False)
@@ -63,7 +64,7 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         source=source,
         rows=len(screened.good),
         bad=len(screened.bad),
-        reasons={str(reason): int(count) for reason, count in reasons.items()},
+        reasons=reasons,
     )
     facts = asdict(done) | {"content": content.to_json()}
     if len(screened.bad) and settings.data.bad_rows == "quarantine":

@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from ..utils.errors import UsageError
 
@@ -67,12 +69,13 @@ def _open_csv(path: Path) -> Iterator[pa.RecordBatch]:
     if not header.strip():
         raise UsageError(f"{path} is empty.")
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    names = pyarrow.csv.open_csv(path, parse_options=parse).schema.names
+    in_order = pyarrow.csv.ReadOptions(use_threads=False)  # so that a bad line is told by number
+    names = pyarrow.csv.open_csv(path, in_order, parse).schema.names
     _refuse_twins(str(path), names)
     as_text = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    yield from pyarrow.csv.open_csv(path, parse_options=parse, convert_options=as_text)
+    yield from pyarrow.csv.open_csv(path, in_order, parse, as_text)
 
 
 def _refuse_twins(source: str, names: list[str]) -> None:
@@ -81,9 +84,6 @@ def _refuse_twins(source: str, names: list[str]) -> None:
 
 
 def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     try:
         yield from DeltaTable(source).to_pyarrow_dataset().to_batches()
     except DeltaError as error:

@@ -75,10 +75,11 @@ def screen(
     reasons += _broken_checks(typed, schema)
     if key:
         twice = typed.duplicated(key, keep=False) & typed[key].notna().all(axis=1)
-        reasons += [(row, f"{'/'.join(key)} is not unique") for row in np.flatnonzero(twice)]
+        name = "/".join(key)
+        reasons += [(row, f"{name} is not unique") for row in np.flatnonzero(twice).tolist()]
 
-    why = pd.DataFrame(reasons, columns=["row", "reason"]).drop_duplicates()
-    why = why.groupby("row", sort=True)["reason"].agg("; ".join)
+    found = pd.DataFrame(reasons, columns=["row", "reason"]).drop_duplicates()
+    why: pd.Series = found.groupby("row", sort=True)["reason"].agg("; ".join)
     bad = raw.loc[why.index, list(schema.columns)].astype("str")
     bad = bad.assign(row=why.index, reason=why).reset_index(drop=True)
     kept = np.setdiff1d(np.arange(len(raw)), why.index.to_numpy(dtype=int))
@@ -106,7 +107,9 @@ def conform(
         failed = np.flatnonzero(cast.isna() & values.notna() & ~_reads_as_missing(values))
         if kind_of(column.dtype) != "category":
             wanted = _WANTED[_target(str(column.dtype))]
-            reasons += [(row, f"{name} is {values.iloc[row]!r}, not {wanted}") for row in failed]
+            reasons += [
+                (row, f"{name} is {values.iloc[row]!r}, not {wanted}") for row in failed.tolist()
+            ]
         columns[name] = cast
     return pd.DataFrame(columns, index=frame.index), reasons
 
@@ -172,7 +175,7 @@ def _cast(values: pd.Series, dtype: str) -> pd.Series:
         return _as_text(values)
     if target == "datetime64[us]":
         stamps = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
-        return stamps.dt.tz_localize(None).astype(target)
+        return stamps.dt.tz_localize(None).astype("datetime64[us]")
     if target == "boolean":
         if pd.api.types.is_bool_dtype(values):
             return values.astype("boolean")
@@ -180,7 +183,7 @@ def _cast(values: pd.Series, dtype: str) -> pd.Series:
     if pd.api.types.is_bool_dtype(values):
         values = values.astype("Int64")
     if target == "float64":
-        numbers = pd.to_numeric(values, errors="coerce").astype(target)
+        numbers = pd.to_numeric(values, errors="coerce").astype("float64")
         return numbers.where(np.isfinite(numbers))
     return _whole(pd.to_numeric(values, errors="coerce", dtype_backend="numpy_nullable"))
 

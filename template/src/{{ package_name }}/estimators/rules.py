@@ -6,17 +6,18 @@ number (`classes` is None then). A rule works when `[training] rules` in config.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Rule = Callable[[pd.DataFrame, np.ndarray, list[object] | None], np.ndarray]
+Rule = Callable[[pd.DataFrame, np.ndarray, list[Any] | None], np.ndarray]
 
 
 def collected_at_depot(
-    rows: pd.DataFrame, answers: np.ndarray, classes: list[object] | None
+    rows: pd.DataFrame, answers: np.ndarray, classes: list[Any] | None
 ) -> np.ndarray:
-    """A shipment that travels no distance is collected on the spot: never late, zero days."""
+    """Answer `on time` or zero days for a shipment that travels no distance."""
     spot = (rows["distance_km"] == 0).to_numpy()
     if classes is None:
         return np.where(spot, 0.0, answers)

@@ -1,7 +1,5 @@
 """How the columns become numbers. These steps are part of the model: there is no second place."""
 
-from datetime import datetime
-
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -14,7 +12,7 @@ from ..data.columns import Columns
 class DateParts(TransformerMixin, BaseEstimator):
     """Turns each date into hour, weekday, day of the year and days since 2000."""
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> "DateParts":
+    def fit(self, X: pd.DataFrame, y: object = None) -> "DateParts":  # noqa: ARG002
         """Remember the names of the columns; nothing else is learnt."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
@@ -24,11 +22,11 @@ class DateParts(TransformerMixin, BaseEstimator):
         parts = []
         for name in X.columns:
             date = X[name].dt
-            days = (X[name] - datetime(2000, 1, 1)) / pd.Timedelta(days=1)
+            days = (X[name] - pd.Timestamp("2000-01-01")) / pd.Timedelta(days=1)
             parts += [date.hour, date.dayofweek, date.dayofyear, days]
         return np.column_stack([part.to_numpy(dtype="float64") for part in parts])
 
-    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002
         """Return the names of the columns that `transform` makes."""
         parts = ["hour", "weekday", "day_of_year", "days"]
         return np.array([f"{c}_{p}" for c in self.feature_names_in_ for p in parts], dtype=object)

@@ -1,0 +1,1 @@
+"""Yours: the settings, and what else ships in the wheel."""

@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -19,7 +18,7 @@ from ..data.validation import screen
 from ..training import registry
 from ..utils.config import Settings
 from ..utils.errors import Stop
-from .requests import request_model
+from .requests import Rows, request_model
 from .scoring import Predictions, Scorer, askable, load_scorer
 
 log = logging.getLogger(__name__)
@@ -54,22 +53,22 @@ class Answer(BaseModel):
 class Champion:
     """The scorer that answers, exchanged while the service runs when the champion changes."""
 
-    def __init__(self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> None:
-        self.load = lambda: load_scorer(client, settings, schema)
-        self.current_version = lambda: registry.champion(client).version
-        self.seconds = settings.service.poll_seconds
-        self.scorer: Scorer = self.load()
+    def __init__(
+        self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
+    ) -> None:
+        self.client, self.settings, self.schema = client, settings, schema
+        self.scorer = load_scorer(client, settings, schema)
         self.stopped = threading.Event()
 
     def watch(self) -> None:
         """Look for a new champion until stopped; one that fails to load never answers."""
         refused: int | None = None
-        while not self.stopped.wait(self.seconds):
+        while not self.stopped.wait(self.settings.service.poll_seconds):
             try:
-                version = self.current_version()
+                version = registry.champion(self.client).version
                 if version not in {self.scorer.version, refused}:
                     refused = version
-                    self.scorer = self.load()
+                    self.scorer = load_scorer(self.client, self.settings, self.schema)
                     log.info("version %s answers now", version)
             except Stop as reason:
                 log.error("version %s goes on answering: %s", self.scorer.version, reason)  # noqa: TRY400 - the reason says it all
@@ -90,8 +89,6 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     champion = Champion(client, settings, schema)
     columns = describe(schema, settings.data)
     asked = askable(schema, columns)
-    example = example_row(schema, columns)
-    body = request_model(schema, columns, example, settings.service.max_rows)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -102,8 +99,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
 
     app = FastAPI(title=champion.scorer.name, lifespan=lifespan)
 
-    @app.post("/predict")
-    def predict(request: body) -> Answer:  # type: ignore[valid-type]
+    def predict(request: Rows) -> Answer:
         """Answer one row or many."""
         scorer = champion.scorer
         rows = pd.DataFrame([row.model_dump(by_alias=True) for row in request.rows])
@@ -117,6 +113,11 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
             predictions=[_prediction(scorer, predictions, row) for row in range(len(rows))],
             model=_model(scorer),
         )
+
+    predict.__annotations__["request"] = request_model(
+        schema, columns, example_row(schema, columns), settings.service.max_rows
+    )
+    app.post("/predict")(predict)
 
     @app.get("/health/live")
     def live() -> dict[str, str]:
@@ -144,7 +145,9 @@ def _prediction(scorer: Scorer, predictions: Predictions, row: int) -> Predictio
     shares = None
     if predictions.probabilities is not None and scorer.classes is not None:
         named = zip(scorer.classes, predictions.probabilities[row].tolist(), strict=True)
-        shares = {str(label).lower() if isinstance(label, bool) else str(label): p for label, p in named}
+        shares = {
+            str(label).lower() if isinstance(label, bool) else str(label): p for label, p in named
+        }
     return Prediction(
         id=uuid.uuid4().hex,
         prediction=predictions.labels[row],

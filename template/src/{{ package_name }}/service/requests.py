@@ -17,9 +17,20 @@ NUMBER = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 WHOLE = Annotated[int, Strict()]
 
 
+class Rows(BaseModel):
+    """Rows to be answered; a single row may also be sent by itself."""
+
+    rows: list[Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_row(cls, body: Any) -> Any:
+        return body if not isinstance(body, dict) or "rows" in body else {"rows": [body]}
+
+
 def request_model(
     schema: pa.DataFrameSchema, columns: Columns, example: dict[str, Any], max_rows: int
-) -> type[BaseModel]:
+) -> type[Rows]:
     """Return the model of a request: `{"rows": [...]}`, or one row by itself.
 
     A row holds every input; one that may be missing may be left out. Key, entity and time may be
@@ -49,18 +60,8 @@ def request_model(
             Field(default, alias=name, **_description(column)),
         )
     row = create_model("Row", __base__=Base, **fields)
-
-    class Rows(BaseModel):
-        """Rows to be answered; a single row may also be sent by itself."""
-
-        rows: list[row] = Field(min_length=1, max_length=max_rows)  # type: ignore[valid-type]
-
-        @model_validator(mode="before")
-        @classmethod
-        def _one_row(cls, body: Any) -> Any:
-            return body if not isinstance(body, dict) or "rows" in body else {"rows": [body]}
-
-    return Rows
+    rows = (list[row], Field(min_length=1, max_length=max_rows))  # type: ignore[valid-type]
+    return create_model("Request", __base__=Rows, rows=rows)
 
 
 def _type(column: pa.Column) -> Any:

@@ -65,10 +65,7 @@ def load_scorer(
     GateRefused
         The version fails a gate of `training.artifact`, or was made for other columns.
     """
-    if version is None:
-        found = registry.champion(client)
-    else:
-        found = registry.version(client, version)
+    found = registry.champion(client) if version is None else registry.version(client, version)
     artifact = registry.fetch(found, settings)
     if artifact.columns.kinds != describe(schema, settings.data).kinds:
         raise GateRefused(

@@ -26,6 +26,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise UsageError(f"{host}:{port} can't be used: {error.strerror}. Try --port.") from None
+            raise UsageError(
+                f"{host}:{port} can't be used: {error.strerror}. Try --port."
+            ) from None
         app = create_app(tracking.connect(settings), settings, Rows.to_schema())
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])

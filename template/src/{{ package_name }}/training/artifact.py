@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import skops.io
 from pydantic import BaseModel, ConfigDict
-from skops.io.exceptions import UntrustedTypesFoundException
 from sklearn.base import BaseEstimator
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..data.columns import Columns, Kind
 from ..estimators.model import TRUSTED
@@ -60,7 +60,9 @@ class Artifact:
         return answers(self.estimator, inputs)
 
 
-def write_extras(folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame) -> list[str]:
+def write_extras(
+    folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame
+) -> list[str]:
     """Write what travels with the model beside its own file, and return the paths."""
     answered = answers(estimator, golden).reshape(len(golden), -1)
     stored = golden.reset_index(drop=True).join(
@@ -116,7 +118,9 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
     golden = _as_trained(stored, about.kinds)
     wanted = stored.drop(columns=list(about.kinds)).to_numpy()
     given = answers(estimator, golden).reshape(len(golden), -1)
-    if given.shape != wanted.shape or not np.allclose(given, wanted, rtol=TOLERANCE, atol=TOLERANCE):
+    if given.shape != wanted.shape or not np.allclose(
+        given, wanted, rtol=TOLERANCE, atol=TOLERANCE
+    ):
         worst = np.abs(given - wanted).max() if given.shape == wanted.shape else "another shape"
         raise GateRefused(
             f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
@@ -148,5 +152,3 @@ def _compare_versions(trained: dict[str, str], here: dict[str, str]) -> None:
 def _significant(name: str, version: str) -> str:
     """Patch releases of Python are alike; those of libraries are not."""
     return ".".join(version.split(".")[:2]) if name == "python" else version
-
-

@@ -1,6 +1,7 @@
 """How good answers are: metrics for people, and a loss per row for comparing two models."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,14 +37,14 @@ def answers(estimator: BaseEstimator, inputs: pd.DataFrame) -> np.ndarray:
     return np.asarray(estimator.predict(inputs), dtype="float64")
 
 
-def truth(target: "pd.Series[object]") -> np.ndarray:
+def truth(target: pd.Series) -> np.ndarray:
     """Return the target column as labels or numbers that every estimator accepts."""
     if pd.api.types.is_string_dtype(target):
         return target.to_numpy(dtype=object)
     return target.to_numpy()
 
 
-def score(answered: np.ndarray, classes: list[object] | None, true: np.ndarray) -> Scores:
+def score(answered: np.ndarray, classes: list[Any] | None, true: np.ndarray) -> Scores:
     """Compare answers with the truth.
 
     Parameters
@@ -70,7 +71,7 @@ def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
     return Scores(found, losses)
 
 
-def _score_classes(shares: np.ndarray, classes: list[object], true: np.ndarray) -> Scores:
+def _score_classes(shares: np.ndarray, classes: list[Any], true: np.ndarray) -> Scores:
     place = {label: number for number, label in enumerate(classes)}
     numbers = np.array([place.get(label, -1) for label in true.tolist()])
     given = np.where(numbers >= 0, shares[np.arange(len(true)), numbers], 0.0)

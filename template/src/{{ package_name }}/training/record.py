@@ -38,7 +38,12 @@ class Record(BaseModel):
 
     def gaps(self) -> list[str]:
         """Name what a promotion needs and this record lacks."""
-        gaps = [name for name in ("data", "split", "settings", "seeds", "versions", "metrics")
-                if not getattr(self, name)]
-        gaps += [f"fingerprint of {name}" for name, table in self.data.items() if not table.fingerprint]
+        gaps = [
+            name
+            for name in ("data", "split", "settings", "seeds", "versions", "metrics")
+            if not getattr(self, name)
+        ]
+        gaps += [
+            f"fingerprint of {name}" for name, table in self.data.items() if not table.fingerprint
+        ]
         return gaps + ([] if self.lock else ["digest of uv.lock"])

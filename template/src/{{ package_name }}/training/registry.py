@@ -77,7 +77,9 @@ def version(client: MlflowClient, number: int | None) -> Registered:
         There is no such version.
     """
     if number is None:
-        found = client.search_model_versions(f"name = '{MODEL}'", order_by=["version_number DESC"], max_results=1)
+        found = client.search_model_versions(
+            f"name = '{MODEL}'", order_by=["version_number DESC"], max_results=1
+        )
         if not found:
             raise UsageError("No model is registered yet: run `make train`.")
         return _known(found[0])

@@ -12,13 +12,13 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..utils.config import SplitSettings
 from ..utils.errors import GateRefused, UsageError
 from .hashing import RESOLUTION, buckets, content, hash_keys, refuse_missing
 
@@ -222,41 +222,6 @@ def _write(manifest: Path, kept: dict[str, Any]) -> None:
     scratch = manifest.with_name(f"{manifest.name}.{os.getpid()}")
     scratch.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     scratch.replace(manifest)  # readers see the old file or the new one, never half of it
-
-
-class SplitSettings(BaseModel):
-    """[split]: which rows train, validate and test."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    strategy: Literal["auto", "key", "group", "time", "stratified"] = "auto"
-    """`auto`: by entity where one is named, else by time where one is named, else by key."""
-    seed: str = Field(default="v1", min_length=1)
-    """Another seed, another split."""
-    validation: float = Field(default=0.15, ge=0.0001, lt=1)
-    """Share of the rows that choose between models."""
-    test: float = Field(default=0.15, ge=0.0001, lt=1)
-    """Share of the rows that judge the chosen one."""
-    folds: int = Field(default=5, ge=2, le=RESOLUTION)
-    """Folds of cross-validation."""
-
-    @model_validator(mode="after")
-    def _leaves_rows_to_train(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation = {self.validation:g} and test = {self.test:g} leave no rows to train"
-            )
-        return self
-
-    def resolve(self, group: str | None, time: str | None) -> str:
-        """Name the strategy that `auto` stands for."""
-        if self.strategy != "auto":
-            return self.strategy
-        return "group" if group else "time" if time else "key"
-
-    def cuts(self, scale: int) -> tuple[int, int]:
-        """Share of test, and of test and validation together, on a scale from 0."""
-        return round(self.test * scale), round((self.test + self.validation) * scale)
 
 
 @dataclass(frozen=True)

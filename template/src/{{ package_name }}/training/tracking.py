@@ -13,6 +13,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ..utils.config import Settings
 from ..utils.paths import PACKAGE
@@ -62,8 +63,6 @@ def is_embedded() -> bool:
 
 def _make_store(database: Path) -> None:
     """Make the database aside and link it into place, since MLflow's own migrations don't lock."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     database.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         private = Path(folder) / "mlflow.db"

@@ -131,13 +131,19 @@ def _classes(estimator: BaseEstimator) -> list[Any] | None:
 def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: Settings) -> str:
     """Put model, golden sample and record into the active run, and return the model's URI."""
     mlflow.log_params(
-        {f"{name}.{key}": value for name, section in record.settings.items()
-         for key, value in section.items()}
+        {
+            f"{name}.{key}": value
+            for name, section in record.settings.items()
+            for key, value in section.items()
+        }
         | {f"data.{name}.version": table.version for name, table in record.data.items()}
     )
     mlflow.log_metrics(
-        {f"{part}_{name}": value for part, found in record.metrics.items()
-         for name, value in found.items()}
+        {
+            f"{part}_{name}": value
+            for part, found in record.metrics.items()
+            for name, value in found.items()
+        }
         | {f"seconds_{step}": seconds for step, seconds in record.seconds.items()}
     )
     golden = dataset.part("validation").inputs.head(settings.training.golden_rows)

@@ -197,7 +197,7 @@ def load() -> Settings:
     if not CONFIG_FILE.exists():
         raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg]  # the file and the environment fill it
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{CONFIG_FILE} is no valid TOML: {error}") from None
     except ValidationError as error:

@@ -75,7 +75,10 @@ def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             ["git", *arguments],  # noqa: S607 - whichever git the user has
-            cwd=project_root(), capture_output=True, text=True, check=False,
+            cwd=project_root(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return None

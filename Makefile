@@ -1,0 +1,46 @@
+# Development of the template. CI calls these targets and nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help demo test matrix lint format bench clean
+
+# uv from the machine, or a private one where there is none. `uv run` brings the rest.
+UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
+DO := $(UV) run --quiet
+# The long way round: every engine, and what is missing is a failure instead of a skip.
+FULL := $(filter 1,$(SLIPWAY_FULL))
+DEMO := build/demo
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+$(UV):
+	python3 -m venv .tools
+	.tools/bin/python -m pip install --quiet uv
+
+demo: | $(UV) ## Make a project in build/demo and walk it through its whole life
+	rm -rf $(DEMO)
+	@mkdir -p build
+	PYTHONWARNINGS="ignore:Dirty template changes" \
+	$(DO) copier copy --quiet --defaults --vcs-ref HEAD $(CURDIR) $(DEMO)
+	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C $(DEMO) setup demo
+	@echo "The project is in $(DEMO)."
+
+test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARGS=… for pytest)
+	$(DO) $(if $(FULL),--group engines) pytest $(ARGS)
+
+matrix: | $(UV) ## The long mode: the life of a project for every combination of answers
+	$(DO) pytest -m long $(ARGS)
+
+lint: | $(UV) ## Style, likely bugs, formatting and types
+	$(DO) ruff check --extend-ignore N999 .
+	$(DO) ruff format --check .
+	$(DO) mypy --config-file template/mypy.ini tests/conftest.py
+
+format: | $(UV) ## Mend style and formatting
+	$(DO) ruff check --fix --extend-ignore N999 .
+	$(DO) ruff format .
+
+bench: | $(UV) ## Measure against named peers
+	@for file in benchmarks/*.py; do echo "== $$file"; $(DO) python $$file || exit 1; done
+
+clean: ## Remove what the other targets made
+	rm -rf build .tools .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
