@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
 import conftest  # noqa: E402, F401 (makes the template importable in place)
+
+# isort: split
 from test_fingerprint import INJECTED, people  # noqa: E402
 
 from slipway_template.data.compare import compare  # noqa: E402

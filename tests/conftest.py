@@ -1,7 +1,18 @@
-"""Makes the template's package importable in place, as `slipway_template`."""
+"""Makes the template's package importable in place, as `slipway_template`, and renders projects."""
 
+import json
+import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "template" / "src" / "{{ package_name }}"
@@ -12,3 +23,199 @@ link = IN_PLACE / "slipway_template"
 if not link.is_symlink():
     link.symlink_to(PACKAGE)
 sys.path.insert(0, str(IN_PLACE))
+
+
+def environment() -> dict[str, str]:
+    """What a project's commands see: this machine, without the environment these tests run in."""
+    foreign = ("GIT_", "MAKE", "MFLAGS", "MLFLOW_", "PYTEST_", "PYTHON", "UV_PROJECT", "VIRTUAL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    path = [entry for entry in kept["PATH"].split(os.pathsep) if not entry.startswith(sys.prefix)]
+    if "UV" in kept:
+        path.insert(0, str(Path(kept.pop("UV")).parent))
+    who = {
+        f"GIT_{role}_{what}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for what, value in {"NAME": "Ada", "EMAIL": "ada@example.com"}.items()
+    }
+    git = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return kept | who | git | {"PATH": os.pathsep.join(path)}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A rendered project, and the ways a person works in it."""
+
+    path: Path
+    package: str
+
+    @property
+    def slug(self) -> str:
+        return self.package.replace("_", "-")
+
+    @property
+    def source(self) -> Path:
+        return self.path / "src" / self.package
+
+    @property
+    def config(self) -> Path:
+        return self.source / "resources" / "config.toml"
+
+    def run(
+        self, *command: str | Path, code: int | None = 0, timeout: float = 600, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; the test fails where it ends with another exit code."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=self.path,
+            env=environment() | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        said = f"{' '.join(map(str, command))} ended with {done.returncode}\n"
+        said += f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        assert code is None or done.returncode == code, said
+        assert "Traceback (most recent call last)" not in done.stderr or code is None, said
+        return done
+
+    def make(self, *targets: str, code: int | None = 0, **env: str) -> str:
+        """Run targets of its Makefile and return all that was said."""
+        done = self.run("make", *targets, code=code, **env)
+        return done.stdout + done.stderr
+
+    def cli(
+        self, *arguments: str | Path, code: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of its commands."""
+        return self.run(self.path / ".venv/bin" / self.slug, *arguments, code=code, **env)
+
+    def json(self, *arguments: str | Path, code: int | None = 0, **env: str) -> dict[str, Any]:
+        """Run one of its commands with `--json` and return the object it prints last."""
+        result: dict[str, Any] = json.loads(
+            self.cli(*arguments, "--json", code=code, **env).stdout.splitlines()[-1]
+        )
+        return result
+
+    def python(self, code: str) -> Any:
+        """Run a script in its environment and return what it prints, as JSON."""
+        return json.loads(self.run(self.path / ".venv/bin/python", "-c", code).stdout)
+
+    def git(self, *arguments: str, code: int | None = 0) -> str:
+        done = self.run("git", *arguments, code=code)
+        return done.stdout + done.stderr
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def replace(self, file: Path, old: str, new: str) -> None:
+        """Edit a file as a person would; the test fails where the text is not there."""
+        text = file.read_text(encoding="utf-8")
+        assert old in text, f"{file} holds no {old!r}"
+        file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def commit(self, message: str = "Work", code: int | None = 0) -> str:
+        """Commit everything, through the gates."""
+        self.git("add", "--all")
+        return self.git("commit", "--quiet", "--message", message, code=code)
+
+    def champion(self) -> int | None:
+        """The version that answers for production, as MLflow's own client sees it."""
+        found: int | None = self.python(
+            "import json; from mlflow import MlflowClient\n"
+            f"client = MlflowClient('sqlite:///{self.path}/var/mlflow.db')\n"
+            f"aliases = client.get_registered_model('{self.slug}').aliases\n"
+            "print(json.dumps(int(aliases['champion']) if 'champion' in aliases else None))"
+        )
+        return found
+
+    def versions(self) -> list[int]:
+        """All registered versions, as MLflow's own client sees them."""
+        found: list[int] = self.python(
+            "import json; from mlflow import MlflowClient\n"
+            f"client = MlflowClient('sqlite:///{self.path}/var/mlflow.db')\n"
+            f"found = client.search_model_versions(\"name = '{self.slug}'\")\n"
+            "print(json.dumps(sorted(int(one.version) for one in found)))"
+        )
+        return found
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as it lies in the working tree, as a repository with one tagged commit."""
+    copy = tmp_path_factory.mktemp("template")
+    git = partial(subprocess.run, cwd=copy, env=environment(), check=True, capture_output=True)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    except subprocess.CalledProcessError:  # a checkout that is no repository
+        shutil.copytree(ROOT / "template", copy / "template", dirs_exist_ok=True)
+        names = "copier.yml"
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    git(["git", "init", "--quiet"])
+    git(["git", "add", "--all", "--force"])
+    git(["git", "commit", "--quiet", "--message", "The working tree"])
+    git(["git", "tag", "0.1.0"])
+    return copy
+
+
+@pytest.fixture(scope="session")
+def render(template: Path) -> Callable[..., Project]:
+    """Copy the template to a folder, with these answers and the defaults for the rest."""
+    import copier
+
+    def render(path: Path, **answers: Any) -> Project:
+        done = copier.run_copy(
+            str(template), path, data=answers, defaults=True, quiet=True, vcs_ref="HEAD"
+        )
+        return Project(path, done.answers.combined["package_name"])
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def born(render: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The default project on its first day: set up, committed through its gates, untrained."""
+    project = render(tmp_path_factory.mktemp("born") / "project")
+    project.make("setup")
+    project.commit("Start from Slipway")
+    return project
+
+
+@pytest.fixture
+def project(born: Project) -> Iterator[Project]:
+    """The default project on its first day, to be edited freely: everything is put back."""
+    yield born
+    reset(born)
+
+
+@pytest.fixture(scope="session")
+def first_model(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `var/` holds once the default project has its first champion."""
+    assert born.json("train")["promoted"]
+    kept = tmp_path_factory.mktemp("var") / "var"
+    shutil.move(born.path / "var", kept)
+    return kept
+
+
+@pytest.fixture
+def trained(project: Project, first_model: Path) -> Project:
+    """The default project with its first champion, to be edited freely: everything is put back."""
+    shutil.rmtree(project.path / "var", ignore_errors=True)
+    shutil.copytree(first_model, project.path / "var")
+    return project
+
+
+def reset(project: Project, commit: str = "") -> None:
+    """Put a project back to its first commit; its environment stays."""
+    first = commit or project.git("rev-list", "--max-parents=0", "HEAD").strip()
+    with suppress(FileNotFoundError):
+        (project.path / ".git/index.lock").unlink()
+    project.git("reset", "--quiet", "--hard", first)
+    project.git("clean", "-ffdxq", "--exclude", ".venv")

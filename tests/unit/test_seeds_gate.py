@@ -389,15 +389,17 @@ def seeded_names():
         feature_selection gaussian_process inspection kernel_approximation linear_model manifold
         metrics mixture model_selection multioutput neighbors neural_network preprocessing
         random_projection svm tree utils"""
+    importlib.import_module("sklearn.experimental.enable_halving_search_cv")
     for room in rooms.split():
         module = importlib.import_module(f"sklearn.{room}")
         for name in sorted(getattr(module, "__all__", ["DummyClassifier"])):
             thing = getattr(module, name, None)
-            if not (inspect.isclass(thing) or inspect.isfunction(thing)) or name.startswith("Base"):
+            if not callable(thing) or name.startswith("Base"):
                 continue
-            if name in {"DistanceMetric", "murmurhash3_32"}:  # compiled: no signature
+            try:
+                seed = inspect.signature(thing).parameters.get("random_state")
+            except ValueError:  # compiled
                 continue
-            seed = inspect.signature(thing).parameters.get("random_state")
             if seed is not None and seed.default is None:
                 yield room, name
 

@@ -65,8 +65,7 @@ DRAWS_ONLY_IF = """
     NMF MiniBatchNMF non_negative_factorization: init=None,random,nndsvd,nndsvda,nndsvdar
     extract_patches_2d PatchExtractor: max_patches=*
     silhouette_score: sample_size=*
-    KBinsDiscretizer: subsample=*
-    TunedThresholdClassifierCV PartialDependenceDisplay:         # only in rare uses
+    KBinsDiscretizer TunedThresholdClassifierCV PartialDependenceDisplay:   # only in rare uses
 """
 SEEDS_ITS_PARTS = re.compile(
     r".*(Bagging|AdaBoost|RUSBoost|EasyEnsemble|RANSAC|IterativeImputer).*"

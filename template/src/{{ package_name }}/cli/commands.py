@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import config
-from ..utils.errors import UsageError
+from ..utils.errors import ColumnsGone, GateRefused, UsageError
 
 Result = tuple[str, dict[str, Any], int]
 PACKAGE = __package__.rpartition(".")[0]
@@ -34,11 +34,14 @@ def _ingest(options: argparse.Namespace) -> Result:
     from ..preprocessing.schema import Rows
 
     settings, schema = config.load(), Rows.to_schema()
-    if options.source:
-        name = options.name or next(iter(settings.data.sources))
-        done = [ingest.ingest(options.source, name, schema, settings)]
-    else:
-        done = ingest.ingest_all(schema, settings)
+    try:
+        if options.source:
+            name = options.name or next(iter(settings.data.sources))
+            done = [ingest.ingest(options.source, name, schema, settings)]
+        else:
+            done = ingest.ingest_all(schema, settings)
+    except ColumnsGone as gone:
+        raise GateRefused(f"{gone}{_leaning_on(gone.columns, settings)}") from None
     lines = [
         f"{one.table} version {one.version}: {one.rows:,} rows from {one.source}, {one.bad} bad "
         f"({settings.data.bad_rows}), fingerprint {one.fingerprint}"
@@ -48,10 +51,32 @@ def _ingest(options: argparse.Namespace) -> Result:
     return "\n".join(lines), {"tables": [asdict(one) for one in done]}, 0
 
 
-def _check(options: argparse.Namespace) -> Result:
-    from ..data.check import compare_sources, describe
+def _leaning_on(columns: list[str], settings: config.Settings) -> str:
+    """Say how much the champion needs these columns, where there is a champion."""
+    from ..training import registry, tracking
 
-    found = compare_sources(options.a, options.b, config.load().tables)
+    client = tracking.connect(settings)
+    champion = registry.alias(client, registry.CHAMPION)
+    if champion is None:
+        return ""
+    importance = registry.record(champion.run_id).importance
+    known = [f"by {importance[name]:.4f} without {name}" for name in columns if name in importance]
+    return f" The champion leans on it: its loss grows {', '.join(known)}." if known else ""
+
+
+def _check(options: argparse.Namespace) -> Result:
+    from ..data.check import compare_sources, describe, fingerprint_of
+    from ..preprocessing.schema import Rows
+
+    schema, root = Rows.to_schema(), config.load().tables
+    if options.save:
+        saved = fingerprint_of(options.a, schema, root)
+        Path(options.save).write_text(saved.to_json())
+    if options.b is None:
+        if not options.save:
+            raise UsageError("data check needs B to compare with, or --save FILE.")
+        return f"Fingerprint {saved.digest} in {options.save}", {"fingerprint": saved.digest}, 0
+    found = compare_sources(options.a, options.b, schema, root)
     code = 1 if found.verdict == "different" else 0
     differences = [asdict(one) for one in found.differences]
     return describe(found), {"verdict": found.verdict, "differences": differences}, code
@@ -170,6 +195,31 @@ def _rollback(_: argparse.Namespace) -> Result:
     return text, asdict(decision), 0
 
 
+def _reproduce(options: argparse.Namespace) -> Result:
+    from ..preprocessing.schema import Rows
+    from ..training import tracking
+    from ..training.reproduce import reproduce
+
+    settings = config.load()
+    found = reproduce(tracking.connect(settings), options.run, settings, Rows.to_schema())
+    lines = [f"Run {options.run}: {found.verdict}"]
+    lines += [f"  {one.what}: {one.then} then, {one.now} now" for one in found.differences]
+    return "\n".join(lines), asdict(found), 0 if found.verdict == "identical" else 1
+
+
+def _audit(options: argparse.Namespace) -> Result:
+    from ..monitoring.audit import audit
+    from ..training import tracking
+
+    settings = config.load()
+    findings = audit(tracking.connect(settings), settings, mend=options.mend)
+    lines = [
+        f"{one.kind}: {one.what}. {one.advice[0].upper()}{one.advice[1:]}." for one in findings
+    ]
+    text = "\n".join(lines) or "Nothing found: every model and run can be traced."
+    return text, {"findings": [asdict(one) for one in findings]}, 1 if findings else 0
+
+
 def _serve(options: argparse.Namespace) -> Result:
     if importlib.util.find_spec("..service.app", __package__) is None:
         raise UsageError(
@@ -224,8 +274,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "train": _train,
     "promote": _promote,
     "rollback": _rollback,
-    "reproduce": _later,
-    "audit": _later,
+    "reproduce": _reproduce,
+    "audit": _audit,
     "serve": _serve,
     "predict": _predict,
     "replay": _later,

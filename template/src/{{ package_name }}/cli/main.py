@@ -31,7 +31,11 @@ COMMANDS: dict[str, tuple[str, Options]] = {
     ),
     "data check": (
         "Compare two tables, files, versions (TABLE@N) or saved fingerprints.",
-        [_option("a", metavar="A"), _option("b", metavar="B")],
+        [
+            _option("a", metavar="A"),
+            _option("b", nargs="?", metavar="B"),
+            _option("--save", metavar="FILE", help="keep A's fingerprint, to carry elsewhere"),
+        ],
     ),
     "data history": (
         "List the versions of the tables.",
@@ -62,7 +66,10 @@ COMMANDS: dict[str, tuple[str, Options]] = {
     "promote": ("Make a version the champion if every gate lets it pass.", [VERSION, DIRTY]),
     "rollback": ("Make the previous champion the champion again.", []),
     "reproduce": ("Train a past run again and compare.", [_option("run", metavar="RUN")]),
-    "audit": ("List models and runs that nobody can trace.", []),
+    "audit": (
+        "List models and runs that nobody can trace.",
+        [_option("--mend", action="store_true", help="mark what a crash left behind as such")],
+    ),
     "serve": (
         "Answer predictions over HTTP.",
         [

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import pandera.pandas as pandera
+import pyarrow as pa
+
 from ..utils.errors import UsageError
 from . import tables
 from .compare import Comparison, compare, describe
 from .fingerprint import Fingerprint, fingerprint
 from .sources import read_batches
+from .validation import conform
 
 __all__ = ["compare_sources", "describe"]
 
 
-def compare_sources(a: str, b: str, root: str) -> Comparison:
+def compare_sources(a: str, b: str, schema: pandera.DataFrameSchema, root: str) -> Comparison:
     """Compare two sources by their fingerprints.
 
     Parameters
@@ -19,13 +23,22 @@ def compare_sources(a: str, b: str, root: str) -> Comparison:
     a, b
         A `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json` file
         that holds a saved fingerprint.
+    schema
+        Gives the columns of CSV files their types; other sources bring their own.
     root
         Where the project's tables are.
     """
-    return compare(_fingerprint(a, root), _fingerprint(b, root))
+    return compare(fingerprint_of(a, schema, root), fingerprint_of(b, schema, root))
 
 
-def _fingerprint(source: str, root: str) -> Fingerprint:
+def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> Fingerprint:
+    """Return the fingerprint of a source; see `compare_sources`.
+
+    Raises
+    ------
+    UsageError
+        The source is not there, or can't be read.
+    """
     name, at, version = source.partition("@")
     if source.endswith(".json"):
         path = Path(source)
@@ -36,4 +49,11 @@ def _fingerprint(source: str, root: str) -> Fingerprint:
         if at and not version.isdigit():
             raise UsageError(f"{source!r}: expected TABLE@VERSION, for example {name}@3.")
         return fingerprint(tables.read(root, name, int(version) if at else None))
-    return fingerprint(read_batches(source))
+    batches = read_batches(source)
+    if not source.endswith(".csv"):
+        return fingerprint(batches)
+    frame = pa.Table.from_batches(list(batches)).to_pandas()
+    declared = schema.select_columns([name for name in schema.columns if name in frame])
+    typed, _ = conform(frame, declared)
+    frame[typed.columns] = typed
+    return fingerprint(frame)

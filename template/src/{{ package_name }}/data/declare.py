@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from itertools import chain, count
 from keyword import iskeyword
 
@@ -15,7 +16,9 @@ LONGEST_NAME = 60
 TAKEN = {*dir(pa.DataFrameModel), "bool", "datetime", "float", "int", "pa", "pd", "str", *"lIO"}
 """Names that mean something else inside the class, or are hard to read."""
 
-HEAD = '''"""The columns, declared once: everything that reads, checks, serves or invents rows starts here.
+HEAD = (
+    '"""The columns, declared once: '
+    '''everything that reads, checks, serves or invents rows starts here.
 
 A column is one line: its name, its type, and what its values may be. Types are `int`, `float`,
 `bool`, `str` and `datetime`; whole numbers and flags that may be missing are `pd.Int64Dtype` and
@@ -24,6 +27,7 @@ A column is one line: its name, its type, and what its values may be. Types are 
 """
 
 '''
+)
 
 
 def schema_text(file_name: str, lines: list[str]) -> str:
@@ -110,7 +114,9 @@ def quoted(text: str) -> str:
 
 
 def write_data(
-    config: tomlkit.TOMLDocument, roles: dict[str, object], exclude: dict[str, str],
+    config: tomlkit.TOMLDocument,
+    roles: Mapping[str, object],
+    exclude: dict[str, str],
     sources: dict[str, str],
 ) -> None:
     """Replace `[data]` and `[data.sources]`; the policy for bad rows stays as it is.
@@ -127,13 +133,13 @@ def write_data(
     if exclude:
         lines = tomlkit.array()
         for name, reason in exclude.items():
-            lines.add_line(name, comment=reason)
+            lines.add_line(name, comment="".join(c if c.isprintable() else " " for c in reason))
         lines.add_line(indent="")
         data["exclude"] = lines
     before = config.get("data", {})
     for name in ["bad_rows", "max_bad_share"]:
         if name in before:
-            data[name] = before.item(name)
+            data[name] = before[name]
     data["sources"] = sources
     config["data"] = data
 

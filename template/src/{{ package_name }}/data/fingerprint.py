@@ -250,13 +250,11 @@ def _merge_types(a: Column, b: Column) -> str:
 
 def _read(array: pa.Array) -> tuple[str, Words, Facts]:
     """Return a column's logical type, a hash for each row (0 for a null) and its statistics."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    while isinstance(array.type, pa.DictionaryType | pa.BaseExtensionType):
-        encoded = isinstance(array.type, pa.DictionaryType)
-        array = array.dictionary_decode() if encoded else array.storage
+    array = _plain(array)
     kind, is_type = _type_name(array.type), pa.types
-    missing = array.is_null().to_numpy(zero_copy_only=False)
+    missing = np.zeros(len(array), np.bool_)
+    if array.null_count:
+        missing = array.is_null().to_numpy(zero_copy_only=False)
     if kind == "null":
         return kind, np.zeros(len(array), np.uint64), {}
     if is_type.is_floating(array.type):
@@ -278,6 +276,16 @@ def _read(array: pa.Array) -> tuple[str, Words, Facts]:
     if missing.any():
         hashes[missing] = 0
     return kind, hashes, facts
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Return the values themselves, whatever they are wrapped in."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    while isinstance(array.type, pa.DictionaryType | pa.BaseExtensionType):
+        encoded = isinstance(array.type, pa.DictionaryType)
+        array = array.dictionary_decode() if encoded else array.storage
+    return array
 
 
 def _type_name(kind: pa.DataType) -> str:
@@ -302,11 +310,13 @@ def _statistics(values: Numbers) -> Facts:
     """Describe numbers that are not null; infinite ones are only counted."""
     finite = values
     with np.errstate(over="ignore", invalid="ignore"):
-        if values.size and not np.isfinite(values.sum()):
+        total = values.sum()
+        if not np.isfinite(total):
             finite = values[np.isfinite(values)]
+            total = finite.sum()
         if not finite.size:
             return {"infinite": values.size}
-        mean = finite.mean()
+        mean = total / finite.size
         deviation = np.square(finite - mean).sum()  # BLAS would wake threads for so little
     facts = {"min": float(finite.min()), "max": float(finite.max()), "infinite": values.size}
     facts["infinite"] -= finite.size

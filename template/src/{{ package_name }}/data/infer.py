@@ -94,8 +94,10 @@ def _guess_text(words: pd.Series, *, typed: bool) -> tuple[Type, str | None]:
         return "datetime", None
     if words.str.fullmatch(OTHER_DATE).all():
         return "str", f"looks like dates; only ISO 8601 is read as such (not {words.iloc[0]!r})"
-    if typed:
-        return "str", None
+    return ("str", None) if typed else _guess_untyped(words)
+
+
+def _guess_untyped(words: pd.Series) -> tuple[Type, str | None]:
     if words.str.lower().isin(["true", "false"]).all():
         return "bool", None
     numbers = np.isfinite(pd.to_numeric(words, errors="coerce").astype("float64"))
@@ -120,23 +122,23 @@ class Found:
 
     name: str
     type: Type
-    values: pd.Series
+    column: pd.Series
     doubt: str | None = None
 
     @cached_property
     def count(self) -> int:
         """How many rows have a value."""
-        return int(self.values.notna().sum())
+        return int(self.column.notna().sum())
 
     @property
     def nullable(self) -> bool:
         """Whether a row is without a value."""
-        return self.count < len(self.values)
+        return self.count < len(self.column)
 
     @cached_property
     def codes(self) -> np.ndarray:
         """The values numbered in the order they appear, -1 where missing; shape (n_rows,)."""
-        return pd.factorize(self.values)[0]
+        return pd.factorize(self.column)[0]
 
     @cached_property
     def distinct(self) -> int:
@@ -146,7 +148,7 @@ class Found:
     @property
     def unique(self) -> bool:
         """Whether every row has a value of its own."""
-        return self.distinct == len(self.values)
+        return self.distinct == len(self.column)
 
     @property
     def names_rows(self) -> bool:
@@ -161,7 +163,7 @@ class Found:
         """Whether this is 1, 2, 3, … or another run of whole numbers, each once."""
         if self.type != "int" or not self.unique:
             return False
-        return int(self.values.max()) - int(self.values.min()) == len(self.values) - 1
+        return int(self.column.max()) - int(self.column.min()) == len(self.column) - 1
 
     @property
     def looks_like_id(self) -> bool:
@@ -173,14 +175,14 @@ class Found:
         """Return the texts worth listing as the only ones allowed, sorted."""
         if self.type != "str" or self.names_rows or not 0 < self.distinct <= CATEGORIES:
             return None
-        texts = sorted(map(str, self.values.dropna().unique()))
+        texts = sorted(map(str, self.column.dropna().unique()))
         return texts if max(map(len, texts)) <= LONGEST_CATEGORY else None
 
     def limits(self) -> list[str]:
         """Guess what bounds the numbers: nothing below 0 if none is, else as much room as seen."""
         if self.type not in {"int", "float"} or not self.count:
             return []
-        low, high = self.values.min(), self.values.max()
+        low, high = self.column.min(), self.column.max()
         low, high = (int(low), int(high)) if self.type == "int" else (float(low), float(high))
         if self.type == "int" and {low, high} == {0, 1}:
             return ["ge=0", "le=1"]
@@ -191,7 +193,7 @@ class Found:
 
     def exact_limits(self) -> list[str]:
         """Return the smallest and largest of some whole numbers as the limits."""
-        return [f"ge={int(self.values.min()):_}", f"le={int(self.values.max()):_}"]
+        return [f"ge={int(self.column.min()):_}", f"le={int(self.column.max()):_}"]
 
 
 def _outward(limit: float, seen: float) -> str | None:

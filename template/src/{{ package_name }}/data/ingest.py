@@ -1,6 +1,6 @@
 """From a source to the next version of a table: read, screen, fingerprint, write."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 
 import pandas as pd
@@ -8,12 +8,15 @@ import pandera.pandas as pa
 import pyarrow
 
 from ..utils.config import Data, Settings
-from ..utils.errors import GateRefused, UsageError
+from ..utils.errors import ColumnsGone, GateRefused, UsageError
 from . import sample, tables
 from .columns import describe
 from .fingerprint import fingerprint
-from .sources import read_table
+from .sources import is_query, read_table, without_password
 from .validation import Screened, conform, declared_types, nullable_type, screen
+
+QUARANTINE = "_quarantine"
+"""Appended to a table's name for the table of its bad rows."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     Parameters
     ----------
     source
-        A `.csv` or `.parquet` file, a Delta table, or `sample:ROWS` for invented rows.
+        A `.csv` or `.parquet` file, a Delta table, a query (`postgresql://host/db#SELECT ...`),
+        or `sample:ROWS` for invented rows.
 
     Raises
     ------
@@ -47,21 +51,25 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         than `max_bad_share` allows. Nothing is written then.
     """
     raw = _read(source, schema, settings.data)
-    try:
-        screened = screen(raw, schema, settings.data.key)
-    except UsageError as error:
-        raise GateRefused(f"{source} was not ingested. {error}") from None
+    named = without_password(source)
+    declared = _columns_of(name, raw, schema, settings)
+    gone = [column for column in declared.columns if column not in raw]
+    if gone:
+        raise ColumnsGone(named, gone)
+    screened = screen(raw, declared, settings.data.key)
     counted = screened.bad["reason"].value_counts().head(10)
     reasons = {str(reason): int(count) for reason, count in counted.items()}
-    _hold_against_policy(source, screened, reasons, settings.data)
+    _hold_against_policy(named, screened, reasons, settings.data)
 
-    good = pyarrow.Table.from_pandas(screened.good, preserve_index=False)
+    # A database promises no order; with a key the table's is always the same.
+    rows = screened.good.sort_values(settings.data.key) if settings.data.key else screened.good
+    good = pyarrow.Table.from_pandas(rows, preserve_index=False)
     content = fingerprint(good)
     done = Ingested(
         table=name,
         version=-1,
         fingerprint=content.digest,
-        source=source,
+        source=named,
         rows=len(screened.good),
         bad=len(screened.bad),
         reasons=reasons,
@@ -69,11 +77,10 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     facts = asdict(done) | {"content": content.to_json()}
     if len(screened.bad) and settings.data.bad_rows == "quarantine":
         kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
-        facts["quarantine"] = tables.write(
-            settings.tables, f"{name}_quarantine", kept, asdict(done)
-        )
+        quarantine = f"{name}{QUARANTINE}"
+        facts["quarantine"] = tables.write(settings.tables, quarantine, kept, asdict(done))
     version = tables.write(settings.tables, name, good, facts)
-    return Ingested(**{**asdict(done), "version": version})
+    return replace(done, version=version)
 
 
 def ingest_all(schema: pa.DataFrameSchema, settings: Settings) -> list[Ingested]:
@@ -126,7 +133,29 @@ def _read(source: str, schema: pa.DataFrameSchema, data: Data) -> pd.DataFrame:
         if not count.isdigit() or not int(count):
             raise UsageError(f"{source!r}: expected `sample:ROWS`, for example sample:20000.")
         return sample.generate(schema, describe(schema, data), int(count))
+    if is_query(source) and not data.key and "order by" not in source.lower():
+        raise UsageError(
+            f"{without_password(source)}: a database promises no order of rows. Add ORDER BY to "
+            "the query, or name the key in [data]."
+        )
     return read_table(source).to_pandas(types_mapper=nullable_type)
+
+
+def _columns_of(
+    name: str, raw: pd.DataFrame, schema: pa.DataFrameSchema, settings: Settings
+) -> pa.DataFrameSchema:
+    """Return the part of the schema that this table must hold.
+
+    One table holds all of it. Of several, each holds the key, what it held before, and what else
+    it has.
+    """
+    if len(settings.data.sources) == 1:
+        return schema
+    before: set[str] = set()
+    if tables.exists(settings.tables, name):
+        before = set(tables.read(settings.tables, name).column_names)
+    wanted = before | set(raw.columns) | set(settings.data.key)
+    return schema.select_columns([column for column in schema.columns if column in wanted])
 
 
 def _hold_against_policy(

@@ -1,13 +1,16 @@
-"""Where rows come from: CSV, Parquet and Delta, read in batches as Arrow."""
+"""Where rows come from: CSV, Parquet, Delta or a database, read in batches as Arrow."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..utils.errors import UsageError
 
@@ -15,7 +18,7 @@ BATCH_ROWS = 50_000
 
 
 def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file or Delta table in batches, in the source's own order.
+    """Yield the rows of a file, a Delta table or a query in batches, in the source's own order.
 
     CSV columns come as text, so that `007` stays `007` and no type depends on which rows happen
     to stand first; the schema gives them their types later.
@@ -28,13 +31,17 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     path = Path(source)
     if "://" not in source and not path.exists():
         raise UsageError(f"{source} does not exist.")
+    if is_query(source):
+        yield from _query_batches(source, batch_rows)
+        return
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             yield from _rebatch(_open_csv(path), batch_rows)
-        elif path.suffix in {".parquet", ".pq"}:
+        elif path.suffix.lower() in {".parquet", ".pq"}:
             with pyarrow.parquet.ParquetFile(path) as file:
                 _refuse_twins(source, file.schema_arrow.names)
-                yield from file.iter_batches(batch_rows)
+                for batch in file.iter_batches(batch_rows):
+                    yield batch.replace_schema_metadata()  # or pandas would hide index columns
         elif "://" in source or (path / "_delta_log").is_dir():
             yield from _delta_batches(source)
         else:
@@ -61,6 +68,33 @@ def read_table(source: str) -> pa.Table:
     if not sum(batch.num_rows for batch in batches):
         raise UsageError(f"{source} holds no rows.")
     return pa.Table.from_batches(batches)
+
+
+def is_query(source: str) -> bool:
+    """Tell whether a source is a query: a database URL, `#`, and the SQL."""
+    return "://" in source and "#" in source
+
+
+def without_password(source: str) -> str:
+    """Return a source as it may be shown and recorded."""
+    if not is_query(source):
+        return source
+    url, _, query = source.partition("#")
+    return f"{make_url(url).render_as_string(hide_password=True)}#{query}"
+
+
+def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    url, _, query = source.partition("#")
+    try:
+        with create_engine(url).connect().execution_options(stream_results=True) as connection:
+            frames = pd.read_sql(
+                text(query), connection, chunksize=batch_rows, dtype_backend="pyarrow"
+            )
+            for frame in frames:
+                yield from pa.Table.from_pandas(frame, preserve_index=False).to_batches()
+    except (SQLAlchemyError, ImportError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UsageError(f"{without_password(source)} can't be read: {first_line}") from None
 
 
 def _open_csv(path: Path) -> Iterator[pa.RecordBatch]:

@@ -114,9 +114,7 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
         raise GateRefused(
             f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."
         ) from None
-    stored = pd.read_parquet(extras / GOLDEN)
-    golden = _as_trained(stored, about.kinds)
-    wanted = stored.drop(columns=list(about.kinds)).to_numpy()
+    golden, wanted = stored_golden(folder)
     given = answers(estimator, golden).reshape(len(golden), -1)
     if given.shape != wanted.shape or not np.allclose(
         given, wanted, rtol=TOLERANCE, atol=TOLERANCE
@@ -129,10 +127,16 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
     return Artifact(estimator, about, golden)
 
 
-def _as_trained(stored: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
-    """Give the inputs the types they have after `data.validation.to_inputs`."""
-    texts = [name for name, kind in kinds.items() if kind == "category"]
-    return stored[list(kinds)].astype(dict.fromkeys(texts, object))
+def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the golden inputs of a model's folder, and the answers given at training.
+
+    The inputs have the types that `data.validation.to_inputs` gives them.
+    """
+    stored = pd.read_parquet(folder / "extra_files" / GOLDEN)
+    about = About.model_validate_json((folder / "extra_files" / ABOUT).read_text())
+    texts = [name for name, kind in about.kinds.items() if kind == "category"]
+    inputs = stored[list(about.kinds)].astype(dict.fromkeys(texts, object))
+    return inputs, stored.drop(columns=list(about.kinds)).to_numpy()
 
 
 def _compare_versions(trained: dict[str, str], here: dict[str, str]) -> None:

@@ -10,8 +10,10 @@ from ..data import ingest, tables
 from ..data.columns import Columns, describe
 from ..data.validation import to_inputs
 from ..utils.config import Settings
+from ..utils.errors import GateRefused
 from ..utils.paths import RESOURCES
 from .evaluation import truth
+from .leaks import find_leaks
 from .record import Table
 from .splitting import Split, split
 
@@ -39,6 +41,30 @@ class Dataset:
         """Return the rows of `train`, `validation` or `test`."""
         rows = self.split.rows(name)
         return Part(to_inputs(rows, self.columns), truth(rows[self.columns.roles.target]))
+
+
+def refuse_leaks(dataset: Dataset) -> list[str]:
+    """Return what looks odd about the split, but need not be wrong.
+
+    Raises
+    ------
+    GateRefused
+        An entity's rows are on several sides though the split is not by time, or the future is
+        among the training rows.
+    """
+    roles, divided = dataset.columns.roles, dataset.split
+    leaks = find_leaks(
+        divided.frame,
+        divided,
+        group=roles.group,
+        time=roles.time,
+        inputs=dataset.columns.inputs,
+    )
+    for leak in leaks:
+        # Customers come back: with a split by time the same one on both sides is no mistake.
+        if leak.kind == "time" or (leak.kind == "entity" and divided.strategy != "time"):
+            raise GateRefused(f"Leak gate: {leak.message}.")
+    return [leak.message for leak in leaks]
 
 
 def load_dataset(

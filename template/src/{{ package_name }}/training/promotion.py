@@ -7,7 +7,8 @@ import numpy as np
 import pandera.pandas as pa
 from mlflow import MlflowClient
 
-from ..utils.config import Promotion, Settings
+from ..data.columns import Columns
+from ..utils.config import Budgets, Promotion, Settings
 from ..utils.errors import GateRefused, UsageError
 from . import registry
 from .artifact import Artifact
@@ -73,7 +74,8 @@ def promote(
         candidate = registry.version(client, number)
         champion = registry.alias(client, registry.CHAMPION)
         try:
-            trial = _try(client, candidate, champion, settings, schema)
+            rival = None if champion == candidate else champion
+            trial = _try(candidate, rival, settings, schema)
         except GateRefused as refusal:
             reasons = [str(refusal)]
         else:
@@ -118,13 +120,12 @@ def _decided(
 
 
 def _try(
-    client: MlflowClient,
     candidate: Registered,
     champion: Registered | None,
     settings: Settings,
     schema: pa.DataFrameSchema,
 ) -> Trial:
-    record = registry.record(client, candidate.run_id)
+    record = registry.record(candidate.run_id)
     gaps = record.gaps()
     if gaps:
         raise GateRefused(f"Record gate: the run's record lacks {', '.join(gaps)}; train anew.")
@@ -141,7 +142,7 @@ def _try(
         part=part,
         scores=_score(artifact, part),
         dummy=score(answers(dummy, part.inputs), artifact.about.classes, part.target),
-        champion=_score_champion(champion, candidate, artifact, part, settings),
+        champion=champion_scores(champion, artifact.columns, part, settings),
     )
 
 
@@ -157,21 +158,20 @@ def _score(artifact: Artifact, part: Part) -> Scores:
     return score(artifact.answer(part.inputs), artifact.about.classes, part.target)
 
 
-def _score_champion(
-    champion: Registered | None,
-    candidate: Registered,
-    artifact: Artifact,
-    part: Part,
-    settings: Settings,
+def champion_scores(
+    champion: Registered | None, columns: Columns, part: Part, settings: Settings
 ) -> Scores | None:
-    """Let the champion answer the same rows; one that can't load any more is no obstacle."""
-    if champion is None or champion.version == candidate.version:
+    """Let the champion answer the same rows; None where it can't, or was made for other columns.
+
+    A champion that can't be loaded any more is no obstacle to the next one.
+    """
+    if champion is None:
         return None
     try:
-        other = registry.fetch(champion, settings)
+        artifact = registry.fetch(champion, settings)
     except GateRefused:
         return None
-    return _score(other, part) if other.columns == artifact.columns else None
+    return _score(artifact, part) if artifact.columns == columns else None
 
 
 def _objections(trial: Trial, settings: Settings, *, allow_dirty: bool) -> list[str]:
@@ -181,6 +181,7 @@ def _objections(trial: Trial, settings: Settings, *, allow_dirty: bool) -> list[
         _champion_gate(trial, settings.promotion),
         _slice_gate(trial, settings.promotion),
         _latency_gate(trial, settings.service.latency_budget_ms),
+        _budget_gate(trial.record, settings.budgets),
         None if allow_dirty else _commit_gate(trial),
     ]
     return [reason for reason in gates if reason]
@@ -244,6 +245,21 @@ def _latency_gate(trial: Trial, budget_ms: float | None) -> str | None:
     if median <= budget_ms:
         return None
     return f"Latency gate: one row takes {median:.1f} ms here, the budget is {budget_ms:g} ms."
+
+
+def _budget_gate(record: Record, budgets: Budgets) -> str | None:
+    if record.seconds["data"] > budgets.data_seconds:
+        return (
+            f"Budget gate: reading the data took {record.seconds['data']:.1f} s, "
+            f"[budgets] data_seconds is {budgets.data_seconds:g}."
+        )
+    for step, seconds in record.feature_seconds.items():
+        if seconds > budgets.feature_seconds:
+            return (
+                f"Budget gate: the step {step!r} of features.py takes {seconds:.1f} s for a "
+                f"million rows, [budgets] feature_seconds is {budgets.feature_seconds:g}."
+            )
+    return None
 
 
 def _commit_gate(trial: Trial) -> str | None:

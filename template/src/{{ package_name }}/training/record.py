@@ -34,7 +34,14 @@ class Record(BaseModel):
     versions: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, dict[str, float]]
-    """`validation` and `test` of the model, `baseline` of the dummy on validation rows."""
+    """`validation` and `test` of the model; `baseline` of the dummy and `champion` on the same
+    validation rows as `validation`."""
+    importance: dict[str, float]
+    """How much the loss on validation rows grows when a column is shuffled, by column."""
+    feature_seconds: dict[str, float]
+    """What each step of features.py took, for a million rows."""
+    warnings: list[str]
+    """What was seen on the way that did not stop the training."""
 
     def gaps(self) -> list[str]:
         """Name what a promotion needs and this record lacks."""

@@ -126,7 +126,7 @@ def fetch(registered: Registered, settings: Settings) -> Artifact:
         raise GateRefused(f"Version {registered.version} was refused. {error}") from None
 
 
-def record(client: MlflowClient, run_id: str) -> Record:
+def record(run_id: str) -> Record:
     """Return the record of a run.
 
     Raises

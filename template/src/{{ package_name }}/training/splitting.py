@@ -116,7 +116,7 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
 
 
-def _sides(values: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:  # noqa: ANN401
+def _sides(values: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
     return np.where(values < test_below, 2, np.where(values < validation_below, 1, 0))
 
 

@@ -21,8 +21,9 @@ from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import promotion, registry
 from .artifact import About, write_extras
-from .dataset import Dataset, load_dataset
+from .dataset import Dataset, load_dataset, refuse_leaks
 from .evaluation import answers, make_dummy, score
+from .explain import column_importance, time_features
 from .record import Record
 from .tracking import MODEL
 
@@ -63,6 +64,7 @@ def train(
     with steps.step("data"):
         ingest_missing(schema, settings)
         dataset = load_dataset(settings, schema)
+    warnings = refuse_leaks(dataset)
     experiment = client.get_experiment_by_name(MODEL)
     commit = environment.commit()
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
@@ -71,17 +73,29 @@ def train(
             estimator = fit(dataset, settings)
         with steps.step("evaluate"):
             metrics = evaluate(estimator, dataset, settings)
+            champion = registry.alias(client, registry.CHAMPION)
+            part = dataset.part("validation")
+            rival = promotion.champion_scores(champion, dataset.columns, part, settings)
+            if rival is not None:
+                metrics["champion"] = rival.metrics
+        with steps.step("explain"):
+            importance = column_importance(estimator, part, seed_for("importance", _seed(settings)))
+            feature_seconds = time_features(estimator, dataset.part("train").inputs)
         record = Record(
             data=dataset.tables,
             split=dataset.split.counts,
             settings=settings.model_dump(mode="json"),
-            seeds={"training": settings.training.seed, "model": _model_seed(settings)},
+            seeds={name: seed_for(name, _seed(settings)) for name in ("model", "importance")}
+            | {"all": _seed(settings)},
             commit=commit.id,
             changes=commit.changes,
             lock=environment.lock_digest(),
             versions=environment.versions(),
             seconds=steps.seconds,
             metrics=metrics,
+            importance=importance,
+            feature_seconds=feature_seconds,
+            warnings=warnings,
         )
         with steps.step("record"):
             model_uri = _log(estimator, dataset, record, settings)
@@ -97,7 +111,7 @@ def train(
 def fit(dataset: Dataset, settings: Settings) -> BaseEstimator:
     """Return the project's estimator, fitted on the training rows."""
     rows = dataset.part("train")
-    seed = _model_seed(settings)
+    seed = seed_for("model", _seed(settings))
     data = settings.data
     estimator = make_estimator(dataset.columns, data.task, settings.training.rules, seed)
     return estimator.fit(rows.inputs, rows.target)
@@ -120,8 +134,8 @@ def evaluate(
     }
 
 
-def _model_seed(settings: Settings) -> int:
-    return seed_for("model", settings.training.seed)
+def _seed(settings: Settings) -> int:
+    return settings.training.seed
 
 
 def _classes(estimator: BaseEstimator) -> list[Any] | None:

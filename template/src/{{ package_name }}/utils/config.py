@@ -102,6 +102,15 @@ class Training(Section):
     """Rows whose predictions are stored with a version, to be compared when it is loaded."""
 
 
+class Budgets(Section):
+    """[budgets]: how long things may take; docs/brief.md says why."""
+
+    data_seconds: float = Field(default=600, gt=0)
+    """Reading the data of one training."""
+    feature_seconds: float = Field(default=60, gt=0)
+    """Each step of features.py, for a million rows."""
+
+
 class Promotion(Section):
     """[promotion]: what a version must show before it answers for production."""
 
@@ -156,6 +165,7 @@ class Settings(BaseSettings):
     data: Data
     split: SplitSettings = SplitSettings()
     training: Training = Training()
+    budgets: Budgets = Budgets()
     promotion: Promotion = Promotion()
     service: Service = Service()
     monitoring: Monitoring = Monitoring()
@@ -170,9 +180,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the environment before the file; nothing else is read."""
-        del init_settings, dotenv_settings, file_secret_settings
-        return env_settings, TomlConfigSettingsSource(settings_cls)
+        """Read what is passed in first, then the environment, then the file; nothing else."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
     def var(self) -> Path:

@@ -13,6 +13,18 @@ class GateRefused(Stop):
     exit_code = 1
 
 
+class ColumnsGone(GateRefused):
+    """Declared columns are missing from a source."""
+
+    def __init__(self, source: str, columns: list[str]) -> None:
+        self.columns = columns
+        several = "s" if len(columns) > 1 else ""
+        super().__init__(
+            f"Schema gate: {source} was not ingested, as it lacks the declared column{several} "
+            f"{', '.join(columns)}."
+        )
+
+
 class UsageError(Stop):
     """Wrong use or wrong input: a missing file, an unknown column, a bad setting."""
 
