@@ -1,4 +1,4 @@
-"""How many false alarms does the seeds gate give on code it was not written for, and how fast is it?
+"""Count the false alarms of the seeds gate on code it was not written for, and its seconds.
 
     python benchmarks/seeds_gate.py [--uv PATH] [--sample N --seed S]
 
@@ -124,7 +124,7 @@ def cold_start(python: Path, root: Path) -> float:
 
 
 def in_tests(path: str) -> bool:
-    """Say whether a file is of a test suite, whose estimators are often made only to see them fail."""
+    """Say whether a file is a test; there estimators are often made only to see them fail."""
     return bool(re.search(r"/tests?/|/test_|conftest", path))
 
 

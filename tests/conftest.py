@@ -181,10 +181,11 @@ def render(template: Path) -> Callable[..., Project]:
 
 @pytest.fixture(scope="session")
 def born(render: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The default project on its first day: set up, committed through its gates, untrained."""
+    """The default project on its first day: set up and committed, nothing trained."""
     project = render(tmp_path_factory.mktemp("born") / "project")
     project.make("setup")
-    project.commit("Start from Slipway")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--no-verify", "--message", "Start from Slipway")
     return project
 
 
@@ -213,9 +214,9 @@ def trained(project: Project, first_model: Path) -> Project:
 
 
 def reset(project: Project, commit: str = "") -> None:
-    """Put a project back to its first commit; its environment stays."""
+    """Put a project back to its first commit; its environment and its caches stay."""
     first = commit or project.git("rev-list", "--max-parents=0", "HEAD").strip()
     with suppress(FileNotFoundError):
         (project.path / ".git/index.lock").unlink()
     project.git("reset", "--quiet", "--hard", first)
-    project.git("clean", "-ffdxq", "--exclude", ".venv")
+    project.git("clean", "-ffdxq", "--exclude=.venv", "--exclude=.mypy_cache")

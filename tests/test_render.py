@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -134,8 +135,8 @@ def test_files_parse(rendered: tuple[Project, Answers]) -> None:
 def test_formatting_and_linting_find_nothing(rendered: tuple[Project, Answers]) -> None:
     project, _ = rendered
     ruff = [sys.executable, "-m", "ruff"]
-    project.run(*ruff, "format", "--check", ".")
-    project.run(*ruff, "check", ".")
+    project.run(*ruff, "format", "--no-cache", "--check", ".")
+    project.run(*ruff, "check", "--no-cache", ".")
 
 
 def test_only_files_that_were_asked_for(rendered: tuple[Project, Answers]) -> None:
@@ -206,9 +207,9 @@ def test_answers_reach_the_package(rendered: tuple[Project, Answers]) -> None:
         ({"latency_budget_ms": 0}, "Between 1 and 60000"),
         ({"latency_budget_ms": 60001}, "Between 1 and 60000"),
         ({"retrain_every_days": 0}, "Between 1 and 3650"),
-        ({"license": "GPL"}, "choices"),
-        ({"task": "clustering"}, "choices"),
-        ({"delivery": "carrier pigeon"}, "choices"),
+        ({"license": "GPL"}, "Invalid choice for 'license'"),
+        ({"task": "clustering"}, "Invalid choice for 'task'"),
+        ({"delivery": "carrier pigeon"}, "Invalid choice for 'delivery'"),
     ],
 )
 def test_a_bad_answer_is_explained(
@@ -291,10 +292,20 @@ def test_a_shallow_clone_renders(template: Path, tmp_path: Path) -> None:
     assert (made / "pyproject.toml").exists()
 
 
-def test_caches_never_reach_a_project(rendered: tuple[Project, Answers]) -> None:
-    project, _ = rendered
-    litter = {"__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".hypothesis"}
-    assert not [path for path in files(project) if litter & set(path.parts)]
+def test_litter_in_the_template_never_reaches_a_project(template: Path, tmp_path: Path) -> None:
+    """People lint and test the template in place, and copy from a folder that is no repository."""
+    littered, made = tmp_path / "littered", tmp_path / "made"
+    shutil.copytree(template, littered, ignore=shutil.ignore_patterns(".git"))
+    litter = ["__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".hypothesis"]
+    for name in litter:
+        for folder in ["", "tests", "src/{{ package_name }}/cli"]:
+            (littered / "template" / folder / name).mkdir(parents=True)
+            (littered / "template" / folder / name / "CACHEDIR.TAG").write_text("a cache\n")
+
+    copier.run_copy(str(littered), made, defaults=True, quiet=True)
+
+    assert (made / "Makefile").exists()
+    assert [path for path in made.rglob("*") if path.name in litter] == []
 
 
 def test_the_repository_repeats_nothing_by_hand() -> None:

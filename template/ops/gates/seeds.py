@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 # Which names of these libraries take a `random_state` is read from their own source files.
-# Not by importing them: that alone takes more than two seconds, on every commit.
-READ_FROM_SOURCE = ("sklearn.", "imblearn.")
+# Not by importing them: that alone takes more than two seconds, on every commit. Public names only:
+# what is private gets its seed from its callers.
+READ_FROM_SOURCE = re.compile(r"(?:sklearn|imblearn)(?:\.[a-zA-Z]\w*)+")
 
 # These have a `random_state`, but draw only with one of these values (`*`: anything but None and
 # 0). Where the argument is left out, the default of the installed version decides.
@@ -67,6 +68,7 @@ DRAWS_ONLY_IF = """
     silhouette_score: sample_size=*
     KBinsDiscretizer TunedThresholdClassifierCV PartialDependenceDisplay:   # only in rare uses
 """
+SEED_WORDS = {"random_state", "seed", "rng"}
 SEEDS_ITS_PARTS = re.compile(
     r".*(Bagging|AdaBoost|RUSBoost|EasyEnsemble|RANSAC|IterativeImputer).*"
 )
@@ -212,32 +214,29 @@ def find(module: Module) -> Iterator[Finding]:
 
 def library_call(site: Site, module: Module) -> Finding | None:
     """Find a scikit-learn (or imbalanced-learn) call whose random_state is left at None."""
-    name = site.name.rpartition(".")[2]
-    positional, defaults = (
-        parameters(site.name) if site.name.startswith(READ_FROM_SOURCE) else ([], {})
-    )
-    if "random_state" not in defaults or is_part_of_seeded(site, module):
+    if not READ_FROM_SOURCE.fullmatch(site.name):
         return None
-    if "random_state" in positional and any(isinstance(a, ast.Starred) for a in site.call.args):
+    positional, defaults = parameters(site.name)
+    if "random_state" not in defaults or is_seeded_from_outside(site, module):
         return None
     given = dict(zip(positional, site.call.args, strict=False)) | site.keywords
+    starred = any(isinstance(argument, ast.Starred) for argument in site.call.args)
+    if {"seed", "rng"} & set(given) or (starred and "random_state" in positional):
+        return None  # the seed has the name of another version, or cannot be seen
     written = given.get("random_state")
     if not is_none(written or defaults["random_state"], module):
         return None
+    name = site.name.rpartition(".")[2]
     splits = "shuffle" in defaults and site.name.startswith("sklearn.model_selection.")
     conditions = {"shuffle": ["True"]} if splits else draws_only_if(name)
     # A None written out in an estimator is a seed switched off: it draws the day a setting changes.
     if conditions is not None and (written is None or splits):
         settings = {key: literal(given.get(key) or defaults.get(key)) for key in conditions}
-        if not any(
-            settings[key] in values or ("*" in values and settings[key] not in {"None", "0"})
-            for key, values in conditions.items()
-        ):
+        if not any(is_drawing(settings[key], values) for key, values in conditions.items()):
             return None
     what = f"{name}() has no random_state" if written is None else f"{name}(): random_state is None"
-    return Finding(
-        site.call, what, with_argument(site, "random_state=seed", written, module), "numpy"
-    )
+    mended = with_argument(site, "random_state=seed", written, module)
+    return Finding(site.call, what, mended, "numpy")
 
 
 def booster(site: Site, module: Module) -> Finding | None:
@@ -337,7 +336,7 @@ def seedings_of(module: Module) -> Iterator[Seeding]:
     """Yield the library, the scope and the line of each seeding of a global generator."""
     for site in module.sites:
         match = SEEDER.fullmatch(site.name)
-        seeds_all = SEEDS_ALL.fullmatch(called_name(site.call))
+        seeds_all = SEEDS_ALL.fullmatch(last_name(site.call.func))
         values = [*site.call.args, *site.keywords.values()]
         if (match or seeds_all) and not all(is_none(value, module) for value in values):
             around = scope(site.parents)
@@ -359,13 +358,23 @@ def is_seeded(site: Site, generator: str, seedings: list[Seeding]) -> bool:
     )
 
 
-def is_part_of_seeded(site: Site, module: Module) -> bool:
-    """Say whether the call makes a part of an ensemble that seeds its parts itself."""
-    return any(
-        isinstance(node, ast.Call)
-        and SEEDS_ITS_PARTS.fullmatch(resolve(node.func, module.names, site.parents))
-        for node in site.parents
-    )
+def is_seeded_from_outside(site: Site, module: Module) -> bool:
+    """Say whether the call makes a part of what hands it a seed: an ensemble, a base class, a call
+    of the project's own with a seed beside the part.
+    """  # noqa: D205
+    for outer in (node for node in site.parents if isinstance(node, ast.Call)):
+        name = resolve(outer.func, module.names, site.parents)
+        if SEEDS_ITS_PARTS.fullmatch(name) or ast.unparse(outer.func).startswith("super()."):
+            return True
+        beside = [*outer.args, *(k.value for k in outer.keywords if k.arg == "random_state")]
+        if not READ_FROM_SOURCE.match(name) and any(map(is_a_seed, beside)):
+            return True
+    return False
+
+
+def is_a_seed(node: ast.expr) -> bool:
+    """Say whether an argument is called a seed."""
+    return isinstance(node, ast.Name | ast.Attribute) and last_name(node) in SEED_WORDS
 
 
 def draws_only_if(name: str) -> dict[str, list[str]] | None:
@@ -378,12 +387,17 @@ def draws_only_if(name: str) -> dict[str, list[str]] | None:
     return None
 
 
+def is_drawing(setting: str, values: list[str]) -> bool:
+    """Say whether a setting is one of those in the table."""
+    return setting in values or ("*" in values and setting not in {"None", "0"})
+
+
 def looks_like_frame(node: ast.expr, module: Module, *, has_size: bool) -> bool:
     """Judge a receiver of `.sample()` by how it was made, else by its name and the imports."""
     name = re.split(r"[\[(]", ast.unparse(node))[0]
     maker = module.assigned.get(name)
     if isinstance(maker, ast.Call):
-        made_by = called_name(maker)
+        made_by = last_name(maker.func)
         if made_by[:1].isupper():
             return made_by.endswith(("DataFrame", "Series"))
     uses_pandas = any(name.partition(".")[0] == "pandas" for name in module.names.values())
@@ -416,9 +430,9 @@ def literal(node: ast.expr | None) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
-def called_name(call: ast.Call) -> str:
-    """Return the last part of the name of what is called."""
-    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+def last_name(node: ast.expr) -> str:
+    """Return `rand` of `np.random.rand`."""
+    return str(getattr(node, "attr", getattr(node, "id", "")))
 
 
 def scope(parents: Nodes) -> Nodes:

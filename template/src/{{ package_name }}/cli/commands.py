@@ -103,7 +103,7 @@ def _history(options: argparse.Namespace) -> Result:
 
 
 def _adopt(options: argparse.Namespace) -> Result:
-    from ..data.adopt import adopt, describe
+    from ..data.adopt import adopt
     from ..utils.paths import PACKAGE as FOLDER
 
     adopted = adopt(
@@ -115,8 +115,11 @@ def _adopt(options: argparse.Namespace) -> Result:
         schema_file=FOLDER / "preprocessing" / "schema.py",
         config_file=config.CONFIG_FILE,
     )
+    lines = [f"{options.file}: {adopted.task} of {options.target}"]
+    lines += [f"  {role:9} {declared}" for _, role, declared in adopted.columns]
+    lines += ["Look at these:", *(f"  {note}" for note in adopted.notes)] if adopted.notes else []
     text, _, _ = _ingest(argparse.Namespace(source=None, name=None))
-    return f"{describe(adopted)}\n{text}\nNext: make train", asdict(adopted), 0
+    return "\n".join([*lines, text, "Next: make train"]), asdict(adopted), 0
 
 
 def _sample(options: argparse.Namespace) -> Result:

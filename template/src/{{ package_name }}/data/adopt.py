@@ -77,7 +77,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     without = roles.check_target_share(columns[target], _tolerated(policy))
     roles.check_group_and_time(columns, group, time)
     part = {target: "target"} | {n: r for n, r in [(group, "group"), (time, "time")] if n}
-    key = roles.settle_key(columns, key, part)
+    key = roles.settle_key(columns, key, part, notes)
     part |= dict.fromkeys(key, "key")
     exclude = roles.suspects(columns, target, task, part)
     part |= dict.fromkeys(exclude, "excluded")
@@ -93,7 +93,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     if "rules" in config.get("training", {}):
         config["training"]["rules"] = []
     notes += roles.remarks(columns, part, exclude, without)
-    notes += _notes_on_rows(frame, key)
+    if "threshold" in config.get("promotion", {}):
+        notes.append("[promotion] threshold in config.toml was set for another target: look at it.")
     texts = {
         schema_file: schema_text(file.name, list(lines.values())),
         config_file: tomlkit.dumps(config),
@@ -146,8 +147,11 @@ def _is_csv(file: Path) -> bool:
 
 
 def _refuse_other_separators(file: Path) -> None:
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        header = lines.readline()
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            header = lines.readline()
+    except UnicodeDecodeError:
+        return
     found = [name for character, name in SEPARATORS.items() if character in header]
     if found and "," not in header:
         raise UsageError(
@@ -194,16 +198,9 @@ def _declare(
         elif role == "target" and task == "classification" and found.type == "int":
             checks = found.exact_limits()
         categories = None if role in {"key", "group", "excluded"} else found.categories()
-        lines[name] = column_line(found, names[name], checks, categories)
+        nullable = found.nullable and role != "target"
+        lines[name] = column_line(found, names[name], checks, categories, nullable=nullable)
     return lines
-
-
-def _notes_on_rows(frame: pd.DataFrame, key: list[str]) -> list[str]:
-    if key:
-        return []
-    twins = int(frame.duplicated().sum())
-    copies = f" {twins} rows are copies of others." if twins else ""
-    return [f"No key was named: rows are told apart by their content.{copies}"]
 
 
 def _replace(texts: dict[Path, str]) -> list[str]:

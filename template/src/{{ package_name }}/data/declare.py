@@ -8,6 +8,7 @@ from keyword import iskeyword
 
 import pandera.pandas as pa
 import tomlkit
+from tomlkit.items import Comment, Table, Whitespace
 
 from .infer import Found
 
@@ -47,7 +48,12 @@ def schema_text(file_name: str, lines: list[str]) -> str:
 
 
 def column_line(
-    found: Found, attribute: str, checks: list[str], categories: list[str] | None
+    found: Found,
+    attribute: str,
+    checks: list[str],
+    categories: list[str] | None,
+    *,
+    nullable: bool,
 ) -> str:
     """Return the declaration of a column: one line, or several where that is too long.
 
@@ -61,7 +67,7 @@ def column_line(
         Arguments of `pa.Field`, such as `ge=0`.
     """
     kind = {"int": "pd.Int64Dtype", "bool": "pd.BooleanDtype"}.get(found.type, found.type)
-    start = f"    {attribute}: {kind if found.nullable else found.type}"
+    start = f"    {attribute}: {kind if nullable else found.type}"
     arguments = [] if attribute == found.name else [f"alias={quoted(found.name)}"]
     arguments += checks
     folded = {}
@@ -70,7 +76,7 @@ def column_line(
         arguments.append(f"isin=[{', '.join(texts)}]")
         rows = "".join(f"            {text},\n" for text in texts)
         folded[arguments[-1]] = f"isin=[\n{rows}        ]"
-    if found.nullable:
+    if nullable:
         arguments.append("nullable=True")
     if not arguments:
         return start
@@ -136,12 +142,27 @@ def write_data(
             lines.add_line(name, comment="".join(c if c.isprintable() else " " for c in reason))
         lines.add_line(indent="")
         data["exclude"] = lines
-    before = config.get("data", {})
+    before = config.get("data", tomlkit.table())
     for name in ["bad_rows", "max_bad_share"]:
         if name in before:
             data[name] = before[name]
-    data["sources"] = sources
+    tables = tomlkit.table()
+    tables.update(sources)
+    for line in _after_last_key(before):
+        tables.add(line)
+    tables.add(tomlkit.ws(""))  # or tomlkit would put an empty line below the comments
+    data["sources"] = tables
     config["data"] = data
+
+
+def _after_last_key(table: object) -> list[Comment | Whitespace]:
+    """Return the comments that tomlkit keeps here but which stand above the next section."""
+    lines: list[Comment | Whitespace] = []
+    for _, item in reversed(table.value.body if isinstance(table, Table) else []):
+        if not isinstance(item, Comment | Whitespace):
+            return _after_last_key(item) + lines
+        lines.insert(0, item)
+    return lines
 
 
 def _fits(name: str) -> bool:

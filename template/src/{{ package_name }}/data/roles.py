@@ -94,7 +94,9 @@ def check_target_share(found: Found, share: float) -> int:
     return without
 
 
-def settle_key(columns: Columns, key: list[str], taken: Collection[str | None]) -> list[str]:
+def settle_key(
+    columns: Columns, key: list[str], taken: Collection[str], notes: list[str]
+) -> list[str]:
     """Return the key, looking for one where none is given.
 
     Raises
@@ -103,8 +105,7 @@ def settle_key(columns: Columns, key: list[str], taken: Collection[str | None]) 
         A part of the key is missing in some row or is a decimal number, or two rows share a key.
     """
     if not key:
-        fit = (n for n, found in columns.items() if n not in taken and _could_be_key(found))
-        return [name] if (name := next(fit, None)) is not None else []
+        return _find_key(columns, taken, notes)
     for name in key:
         _check_names(columns[name], "key")
     values = pd.DataFrame({name: columns[name].column for name in key})
@@ -210,8 +211,16 @@ def _check_names(found: Found, role: str) -> None:
         raise UsageError(f"The {role} {found.name!r} is missing in {_rows_without(found)}.")
 
 
-def _could_be_key(found: Found) -> bool:
-    return found.type in {"int", "str"} and found.unique and found.looks_like_id
+def _find_key(columns: Columns, taken: Collection[str], notes: list[str]) -> list[str]:
+    for name, found in columns.items():
+        could = found.type in {"int", "str"} and found.unique and found.looks_like_id
+        if could and name not in taken:
+            notes.append(f"{name} is taken as the key: its name says so, and each row has its own.")
+            return [name]
+    twins = int(pd.DataFrame({n: found.codes for n, found in columns.items()}).duplicated().sum())
+    copies = f" {twins} rows are copies of others." if twins else ""
+    notes.append(f"No key was named: rows are told apart by their content.{copies}")
+    return []
 
 
 def _reason(found: Found, target: Found, task: str) -> str | None:

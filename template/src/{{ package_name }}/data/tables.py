@@ -59,7 +59,7 @@ def write(root: str, name: str, rows: pa.Table, facts: dict[str, Any]) -> int:
             if attempt == ATTEMPTS:
                 raise
             time.sleep(0.02 * attempt)
-    commits = DeltaTable(f"{root}/{name}").history()
+    commits = _commits(root, name)
     return next(int(commit["version"]) for commit in commits if commit.get("mark") == mark)
 
 
@@ -82,13 +82,25 @@ def history(root: str, name: str) -> list[Version]:
             written=datetime.fromtimestamp(commit["timestamp"] / 1000, UTC),
             facts=json.loads(commit.get("slipway", "{}")),
         )
-        for commit in _open(root, name).history()
+        for commit in _commits(root, name)
     ]
 
 
 def latest(root: str, name: str) -> Version:
     """Return the newest version of a table."""
     return history(root, name)[0]
+
+
+def _commits(root: str, name: str) -> list[dict[str, Any]]:
+    """Return all commits of a table, newest first.
+
+    Delta numbers them from the version it opened; one that came in meanwhile would shift them all.
+    """
+    while True:
+        table = _open(root, name)
+        commits = table.history()
+        if table.version() == _open(root, name).version():
+            return commits
 
 
 def _open(root: str, name: str, version: int | None = None) -> DeltaTable:

@@ -129,7 +129,9 @@ def nullable_type(kind: pyarrow.DataType) -> object:
 
     For `to_pandas(types_mapper=...)`.
     """
-    return {pyarrow.int64(): pd.Int64Dtype(), pyarrow.bool_(): pd.BooleanDtype()}.get(kind)
+    if pyarrow.types.is_integer(kind):
+        return pd.UInt64Dtype() if kind == pyarrow.uint64() else pd.Int64Dtype()
+    return pd.BooleanDtype() if pyarrow.types.is_boolean(kind) else None
 
 
 def to_inputs(typed: pd.DataFrame, columns: Columns) -> pd.DataFrame:

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 
 import pandas as pd
 import pandera.pandas as pa
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from mlflow import MlflowClient
 from pydantic import BaseModel
 
@@ -118,6 +120,12 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
         schema, columns, example_row(schema, columns), settings.service.max_rows
     )
     app.post("/predict")(predict)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        """Name what is wrong and where; what was sent is not sent back, as it may be no text."""
+        said = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": said}, 422)
 
     @app.get("/health/live")
     def live() -> dict[str, str]:

@@ -21,6 +21,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     if workers != 1:
         raise UsageError("--workers: more than one comes with a later version.")
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"--port {port}: ports go from 0 to 65535.")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

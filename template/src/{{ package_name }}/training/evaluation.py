@@ -9,11 +9,11 @@ from sklearn import metrics
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-PRIMARY = {"classification": "log_loss", "regression": "rmse"}
+PRIMARY = {"classification": "brier", "regression": "rmse"}
 """The metric that decides, for each task. Lower is better for both."""
 
 SMALLEST = 1e-15
-"""A true class that got no probability at all counts as this much, so that its loss is finite."""
+"""For the log loss, a true class that got no probability counts as this much."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Scores:
 
     metrics: dict[str, float]
     losses: np.ndarray
-    """Per row: minus the log of the true class's probability, or the squared error."""
+    """Per row: the Brier score (Brier, 1950), which is bounded, or the squared error."""
 
 
 def make_dummy(task: str) -> BaseEstimator:
@@ -74,11 +74,14 @@ def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
 def _score_classes(shares: np.ndarray, classes: list[Any], true: np.ndarray) -> Scores:
     place = {label: number for number, label in enumerate(classes)}
     numbers = np.array([place.get(label, -1) for label in true.tolist()])
-    given = np.where(numbers >= 0, shares[np.arange(len(true)), numbers], 0.0)
-    losses = -np.log(np.clip(given, SMALLEST, 1.0))
+    # A class that the model does not know is a column it gives no probability.
+    happened = numbers[:, None] == np.append(np.arange(len(classes)), -1)
+    given = np.append(shares, np.zeros((len(shares), 1)), axis=1)
+    losses = ((given - happened) ** 2).sum(axis=1)
     chosen = shares.argmax(axis=1)
     found = {
-        "log_loss": float(losses.mean()),
+        "brier": float(losses.mean()),
+        "log_loss": float(-np.log(np.clip(given[happened], SMALLEST, 1)).mean()),
         "accuracy": float((chosen == numbers).mean()),
         "f1_macro": float(metrics.f1_score(numbers, chosen, average="macro", zero_division=0)),
     }

@@ -45,6 +45,8 @@ def connect(settings: Settings) -> MlflowClient:
         _relocate(database, artifacts)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    if artifacts:  # MLflow names the store in the environment, where it would pass for a server
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     client = MlflowClient()
     if client.get_experiment_by_name(MODEL) is None:
         location = artifacts.as_uri() if artifacts else None

@@ -4,6 +4,7 @@ Every setting has its default here, so the file holds only what a project change
 overridden in the environment as <PACKAGE>__SECTION__KEY.
 """
 
+import os
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
 
 CONFIG_FILE = RESOURCES / "config.toml"
+PREFIX = f"{PACKAGE.name}__"
+"""What settings in the environment begin with, in capitals or not."""
 
 
 class Section(BaseModel):
@@ -157,7 +160,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix=f"{PACKAGE.name.upper()}__",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         toml_file=CONFIG_FILE,
     )
@@ -206,6 +209,10 @@ def load() -> Settings:
     """
     if not CONFIG_FILE.exists():
         raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")
+    for name in os.environ:
+        section = name.lower().removeprefix(PREFIX).partition("__")[0]
+        if name.lower().startswith(PREFIX) and section not in Settings.model_fields:
+            raise UsageError(f"The environment: {name} names [{section}], which is no section.")
     try:
         return Settings()  # type: ignore[call-arg]  # the file and the environment fill it
     except tomllib.TOMLDecodeError as error:

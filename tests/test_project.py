@@ -1,0 +1,266 @@
+"""A project's own life: set up, check, demo, and a commit that its gates let pass, or not."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_render import MATRIX, OPTIONS
+
+from conftest import Project, environment
+
+TARGETS = """
+    help setup demo check lint types gates test format data train promote rollback reproduce audit
+    serve predict replay monitor ui notebook build image update upgrade clean
+"""
+"""The targets that people, CI and this repository rely on."""
+
+COMMANDS = "train promote rollback reproduce audit serve predict replay outcomes monitor"
+
+LIVES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "regression-rest": {"task": "regression", "delivery": "rest", "project_name": "Trip times"},
+    "classification-batch": {"delivery": "batch", "license": "MIT", "ci": "gitlab"},
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "default",
+        "regression-rest",
+        pytest.param("classification-batch", marks=pytest.mark.long),
+    ],
+)
+def lived(
+    request: pytest.FixtureRequest,
+    render: Callable[..., Project],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Project, dict[str, Any], str]:
+    """A project after `make setup check demo`, its answers, and all that was said."""
+    answers = LIVES[request.param]
+    project = render(tmp_path_factory.mktemp("lived") / "project", **answers)
+    said = project.make("setup", "check", "demo")
+    return project, answers, said
+
+
+def test_the_first_day_ends_with_a_served_model(
+    lived: tuple[Project, dict[str, Any], str],
+) -> None:
+    project, answers, said = lived
+    summary = said.split("All checks passed.")[1]
+
+    assert "the champion" in summary or "promoted: yes" in summary
+    assert ("served " in summary) == (answers.get("delivery") != "batch")
+    assert ("batch " in summary) == (answers.get("delivery") != "rest")
+    assert project.versions() == [1]
+    assert project.champion() == 1
+    if answers.get("delivery") == "rest":
+        return
+    with (project.path / "var/demo/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2000
+    assert {row["model_version"] for row in rows} == {"1"}
+    assert {row["prediction"] for row in rows} == {"true", "false"}
+
+
+def test_its_own_tests_ran(lived: tuple[Project, dict[str, Any], str]) -> None:
+    """A suite that collects nothing, or skips most of it, would also end well."""
+    _, _, said = lived
+    passed = int(re.search(r"(\d+) passed", said)[1])
+    skipped = int(found[1]) if (found := re.search(r"(\d+) skipped", said)) else 0
+
+    assert passed > 50
+    assert skipped <= passed / 10
+
+
+def test_the_first_day_changes_no_file_that_git_keeps(
+    lived: tuple[Project, dict[str, Any], str],
+) -> None:
+    project, _, _ = lived
+    new = project.git("status", "--porcelain", "--untracked-files=all").splitlines()
+
+    assert [line for line in new if not line.startswith("??")] == []
+    assert not [line for line in new if re.search(r"var/|\.venv/|cache|\.db|\.log", line)]
+    if not project.git("log", "--oneline", "-1", code=None).startswith("fatal"):
+        return
+    said = project.commit("Start from Slipway")
+    assert "Failed" not in said
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_the_environment_stays_small(lived: tuple[Project, dict[str, Any], str]) -> None:
+    project, _, _ = lived
+    installed = [p for p in (project.path / ".venv").rglob("*") if p.is_file()]
+    total = sum(p.lstat().st_size for p in installed if "__pycache__" not in p.parts)
+
+    assert total < 900e6, f"{total / 1e6:.0f} MB"
+
+
+def test_help_lists_every_target(lived: tuple[Project, dict[str, Any], str]) -> None:
+    project, _, _ = lived
+    listed = project.make()
+
+    for target in TARGETS.split():
+        assert re.search(rf"^  {target} +[A-Z]", listed, re.MULTILINE), f"help lacks {target}"
+        project.make("--dry-run", target)
+
+
+def test_commands_are_explained(lived: tuple[Project, dict[str, Any], str]) -> None:
+    project, _, _ = lived
+    listed = project.cli("--help").stdout
+    names = (
+        "data train promote rollback reproduce audit serve predict replay outcomes monitor config"
+    )
+
+    for name in names.split():
+        assert re.search(rf"^ +{name} +[A-Za-z]", listed, re.MULTILINE), f"--help lacks {name}"
+        assert "--json" in project.cli(name, "--help").stdout or name in {"data", "config"}
+    for verb in ["ingest", "check", "history", "adopt", "sample"]:
+        assert "--json" in project.cli("data", verb, "--help").stdout
+
+
+def test_a_wheel_can_be_built(project: Project) -> None:
+    project.make("build")
+
+    assert len(list((project.path / "dist").glob("*.whl"))) == 1
+
+
+def test_uv_is_fetched_where_it_is_missing(render: Callable[..., Project], tmp_path: Path) -> None:
+    """Only the recipe that fetches it: `make setup` is one line more."""
+    project = render(tmp_path / "project")
+    python, make = shutil.which("python3", path=environment()["PATH"]), shutil.which("make")
+    (tmp_path / "bin").mkdir()
+    for tool in [python, make, *map(shutil.which, ["sh", "env", "bash", "git", "awk", "grep"])]:
+        (tmp_path / "bin" / Path(tool).name).symlink_to(Path(tool).absolute())
+    project.make(".tools/bin/uv", PATH=f"{tmp_path}/bin")
+
+    assert "uv" in project.run(project.path / ".tools/bin/uv", "--version").stdout
+
+
+# ---------------------------------------------------------------- the gates of a commit
+
+
+def notebook(source: str, outputs: list[dict[str, Any]]) -> str:
+    cell = {
+        "cell_type": "code",
+        "id": "planted",
+        "source": source.splitlines(keepends=True),
+        "metadata": {},
+        "execution_count": None,
+        "outputs": outputs,
+    }
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = {
+        "cells": [cell],
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(whole, indent=1) + "\n"
+
+
+SPLIT = """from sklearn.model_selection import train_test_split
+
+train, test = train_test_split([1, 2, 3, 4])
+"""
+PRINTED = [{"name": "stdout", "output_type": "stream", "text": ["1\n"]}]
+KEY = "AKIA" + "QYLPMN5HHHFPZAM2"
+
+FAULTS: dict[str, tuple[str, str, str]] = {
+    "unformatted": ("scripts/a.py", "x = {  'a':1 }\n", "formatting"),
+    "style": ("scripts/a.py", "import os\n", "style and likely bugs"),
+    "type error": ("src/PACKAGE/utils/a.py", '"""A."""\n\nx: int = "one"\n', "types"),
+    "unseeded split": ("scripts/a.py", SPLIT, "seeds"),
+    "unseeded split in a notebook": ("notebooks/a.ipynb", notebook(SPLIT.rstrip(), []), "seeds"),
+    "notebook output": (
+        "notebooks/a.ipynb",
+        notebook("print(1)", PRINTED),
+        "notebooks without outputs",
+    ),
+    "large file": ("docs/a.bin", "\0" * 2_000_000, "large files"),
+    "merge marker": (
+        "docs/a.md",
+        "<<<<<<< HEAD\none\n=======\nother\n>>>>>>> branch\n",
+        "merge markers",
+    ),
+    "broken TOML": ("docs/a.toml", "x = \n", "valid TOML"),
+    "broken YAML": ("docs/a.yaml", "a: [1\n", "valid YAML"),
+    "secret": ("docs/a.md", f"key = {KEY}\n", "secrets"),
+    "import against the arrows": (
+        "src/PACKAGE/data/a.py",
+        '"""A."""\n\nfrom ..training import registry\n\n__all__ = ["registry"]\n',
+        "imports between rooms",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_commit_with_a_fault_is_stopped(project: Project, fault: str) -> None:
+    name, text, gate = FAULTS[fault]
+    file = project.write(name.replace("PACKAGE", project.package), text)
+    head = project.git("rev-parse", "HEAD")
+
+    said = project.commit(code=1)
+
+    failed = re.findall(r"^(.*?)\.{3,}.*Failed$", said, re.MULTILINE)
+    assert failed == [gate], said
+    places = [name.replace("PACKAGE", project.package), ".".join(file.with_suffix("").parts[-3:])]
+    assert any(place in said for place in places), said
+    assert project.git("rev-parse", "HEAD") == head
+
+
+def test_a_new_dependency_needs_its_lock(project: Project) -> None:
+    project.replace(project.path / "pyproject.toml", "# Yours:", '"rich",\n    # Yours:')
+
+    said = project.commit(code=1)
+
+    assert re.findall(r"^(.*?)\.{3,}.*Failed$", said, re.MULTILINE) == ["lock file in sync"], said
+    assert "uv.lock" in said
+
+
+def test_sound_work_passes_the_gates(project: Project) -> None:
+    project.write("scripts/a.py", SPLIT.replace("4])", "4], random_state=0)"))
+    project.write("notebooks/a.ipynb", notebook("print(1)", []))
+
+    said = project.commit()
+
+    assert "Failed" not in said
+    assert project.git("status", "--porcelain") == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("answers", MATRIX, ids=lambda one: "-".join(one.values()))
+def test_every_two_answers_live_together(
+    render: Callable[..., Project], tmp_path: Path, answers: dict[str, Any]
+) -> None:
+    answers = answers | {"python_version": OPTIONS["python_version"][0]}
+    project = render(tmp_path / "project", **answers)
+
+    said = project.make("setup", "check", "demo")
+
+    assert "All checks passed." in said
+    assert project.champion() == 1
+    shutil.rmtree(tmp_path / "project")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", OPTIONS["python_version"])
+def test_the_lowest_python_will_do(
+    render: Callable[..., Project], tmp_path: Path, version: str
+) -> None:
+    project = render(tmp_path / "project", python_version=version)
+    found = subprocess.run(
+        ["uv", "python", "find", version], env=environment(), capture_output=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(f"Python {version} is not on this machine")
+
+    project.make("setup", "check", "demo", UV_PYTHON=version)
+
+    assert project.python("import json, sys; print(json.dumps(sys.version))").startswith(version)
