@@ -9,6 +9,7 @@ import pyarrow
 
 from ..utils.config import Data, Settings
 from ..utils.errors import ColumnsGone, GateRefused, UsageError
+from ..utils.paths import from_root
 from . import sample, tables
 from .columns import describe
 from .fingerprint import fingerprint
@@ -85,16 +86,15 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
 
 def ingest_all(schema: pa.DataFrameSchema, settings: Settings) -> list[Ingested]:
     """Ingest every source named in `[data.sources]`."""
-    return [
-        ingest(source, name, schema, settings) for name, source in settings.data.sources.items()
-    ]
+    sources = settings.data.sources.items()
+    return [ingest(from_root(source), name, schema, settings) for name, source in sources]
 
 
 def ingest_missing(schema: pa.DataFrameSchema, settings: Settings) -> None:
     """Ingest the sources whose table has no version yet."""
     for name, source in settings.data.sources.items():
         if not tables.exists(settings.tables, name):
-            ingest(source, name, schema, settings)
+            ingest(from_root(source), name, schema, settings)
 
 
 def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:

@@ -137,7 +137,10 @@ def _values(column: pa.Column, position: np.ndarray) -> pd.Series:
     low, high = limits(column)
     low = low if low is not None else min(0.0, (high or 0.0) - 100)
     high = high if high is not None else low + 100
-    numbers = low + position * (high - low)
     if str(column.dtype).lower().startswith("float"):
-        return pd.Series(numbers.round(2).clip(low, high))
-    return pd.Series(np.floor(numbers)).clip(np.ceil(low), high).astype("Int64")
+        decimals = int(4 - np.floor(np.log10(max(high - low, 1e-9))))  # five digits look natural
+        return pd.Series(np.round(low + position * (high - low), decimals).clip(low, high))
+    first, last = np.ceil(low), np.floor(high)
+    return pd.Series(np.floor(first + position * (last - first + 1)).clip(first, last)).astype(
+        "Int64"
+    )

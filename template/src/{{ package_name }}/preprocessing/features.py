@@ -23,7 +23,7 @@ class DateParts(TransformerMixin, BaseEstimator):
         for name in X.columns:
             date = X[name].dt
             days = (X[name] - pd.Timestamp("2000-01-01")) / pd.Timedelta(days=1)
-            parts += [date.hour, date.dayofweek, date.dayofyear, days]
+            parts += [date.hour, date.day_of_week, date.day_of_year, days]
         return np.column_stack([part.to_numpy(dtype="float64") for part in parts])
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002

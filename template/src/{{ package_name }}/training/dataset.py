@@ -17,9 +17,6 @@ from .leaks import find_leaks
 from .record import Table
 from .splitting import Split, split
 
-MANIFEST = RESOURCES / "split.json"
-"""Where time and stratified splits keep their cuts; it belongs into git."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -94,6 +91,6 @@ def load_dataset(
         group=roles.group,
         time=roles.time,
         target=roles.target,
-        manifest=MANIFEST,
+        manifest=RESOURCES / f"split-{'-'.join(roles.sources)}.json",  # belongs into git
     )
     return Dataset(columns, found, divided)

@@ -13,3 +13,12 @@ def project_root() -> Path:
         if (folder / "pyproject.toml").exists():
             return folder
     return here
+
+
+def from_root(source: str) -> str:
+    """Return a source named in config.toml as it can be opened from here.
+
+    Files are named relative to the project, whatever folder a command is called from.
+    """
+    moved = project_root() / source
+    return str(moved) if moved.exists() and not Path(source).exists() else source
