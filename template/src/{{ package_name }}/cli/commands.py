@@ -95,8 +95,8 @@ def _history(options: argparse.Namespace) -> Result:
         for one in versions
     ]
     listed = [
-        {"table": one.table, "version": one.version, "written": one.written}
-        | {name: fact for name, fact in one.facts.items() if name != "content"}
+        {name: fact for name, fact in one.facts.items() if name != "content"}
+        | {"table": one.table, "version": one.version, "written": one.written}
         for one in versions
     ]
     return "\n".join(lines), {"versions": listed}, 0

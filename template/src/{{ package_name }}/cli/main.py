@@ -108,8 +108,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.write(f"{error}\n")
     except KeyboardInterrupt:
         sys.exit(130)
+    said = json.dumps(result, default=str) if options.json else text
     try:
-        print(json.dumps(result, default=str) if options.json else text, flush=True)
+        sys.stdout.write(f"{said}\n" if said else "")
+        sys.stdout.flush()
     except BrokenPipeError:  # whoever read this has seen enough
         sys.stdout = None
     sys.exit(code)

@@ -72,7 +72,12 @@ def screen(
         )
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
-    reasons += _broken_checks(typed, schema)
+    uncast = {(row, reason.partition(" is ")[0]) for row, reason in reasons}
+    reasons += [
+        (row, reason)
+        for row, reason in _broken_checks(typed, schema)
+        if (row, reason.removesuffix(" is missing")) not in uncast
+    ]
     if key:
         twice = typed.duplicated(key, keep=False) & typed[key].notna().all(axis=1)
         name = "/".join(key)

@@ -45,7 +45,10 @@ class Scorer:
 
     def predict(self, rows: pd.DataFrame) -> Predictions:
         """Answer rows in the declared types, as `data.validation.screen` returns them."""
-        answers = self.artifact.answer(to_inputs(rows, self.artifact.columns))
+        if rows.empty:  # scikit-learn refuses to answer nothing
+            answers = np.empty((0, len(self.classes)) if self.classes else 0)
+        else:
+            answers = self.artifact.answer(to_inputs(rows, self.artifact.columns))
         if self.classes is None:
             return Predictions(answers.tolist(), None, np.isfinite(answers))
         finite = np.isfinite(answers).all(axis=1)

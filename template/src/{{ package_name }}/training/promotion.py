@@ -168,7 +168,7 @@ def champion_scores(
     if champion is None:
         return None
     try:
-        artifact = registry.fetch(champion, settings)
+        artifact = registry.fetch(champion, settings, lenient=True)
     except GateRefused:
         return None
     return _score(artifact, part) if artifact.columns == columns else None

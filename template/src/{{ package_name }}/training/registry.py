@@ -103,27 +103,40 @@ def champion(client: MlflowClient) -> Registered:
     return found
 
 
-def fetch(registered: Registered, settings: Settings) -> Artifact:
+def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) -> Artifact:
     """Return a version's artifact, downloaded once into a folder named by its digest.
+
+    Parameters
+    ----------
+    lenient
+        Whether other library versions are let pass, as when two models are compared.
 
     Raises
     ------
     GateRefused
         It fails one of the gates of `open_artifact`.
     """
+    if not registered.digest:
+        raise GateRefused(f"Digest gate: version {registered.version} was registered without one.")
     cache = settings.var / "models" / registered.digest
-    if not cache.exists() or digest(cache) != registered.digest:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-            local = mlflow.artifacts.download_artifacts(registered.source, dst_path=folder)
-            shutil.rmtree(cache, ignore_errors=True)
-            with contextlib.suppress(FileExistsError):  # another process was first
-                Path(local).rename(cache)
     try:
-        strict = settings.service.environment == "refuse"
+        if not cache.exists() or digest(cache) != registered.digest:
+            _download(registered.source, cache)
+        strict = settings.service.environment == "refuse" and not lenient
         return open_artifact(cache, registered.digest, strict=strict)
-    except GateRefused as error:
-        raise GateRefused(f"Version {registered.version} was refused. {error}") from None
+    except (MlflowException, OSError) as error:
+        raise GateRefused(f"Version {registered.version} can't be loaded: {error}") from None
+    except GateRefused as refusal:
+        raise GateRefused(f"Version {registered.version} was refused. {refusal}") from None
+
+
+def _download(source: str, cache: Path) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        local = mlflow.artifacts.download_artifacts(source, dst_path=folder)
+        shutil.rmtree(cache, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was first
+            Path(local).rename(cache)
 
 
 def record(run_id: str) -> Record:
