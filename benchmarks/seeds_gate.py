@@ -8,6 +8,13 @@ findings that were checked by hand, from `seeds_gate_checked.csv`. `--sample N` 
 of each package outside its tests, and N in them, drawn with a seed, with the code around them: what
 the next hand-check has to read.
 
+The hand-check: samples with seeds 20, 99 and 7. False alarms of the first two led to changes, and
+rows the gate no longer reports are dropped, so their share is flattered: before the last change 39
+of the 45 findings outside tests with seed 99 were real. Seed 7 came after it, outside tests only:
+52 of 52, about half of them not read before. A finding is real if, read in its file, the randomness
+happens and nothing seeds it; draws meant to differ, such as the jitter of a retry, are real too and
+marked "(meant to)".
+
 `wheel`: the code as installed. `sdist`: the source archive, which for these holds the examples and
 notebooks too.
 """

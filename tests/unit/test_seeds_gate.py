@@ -79,7 +79,10 @@ import sklearn
         ("SVC(probability=True)", "SVC(probability=True, random_state=seed)"),
         ("Ridge(solver='sag')", "Ridge(solver='sag', random_state=seed)"),
         ("SGDClassifier()", "SGDClassifier(random_state=seed)"),
-        ("LogisticRegression(dual=True)", "LogisticRegression(dual=True, random_state=seed)"),
+        (
+            "LogisticRegression(solver='liblinear')",
+            "LogisticRegression(solver='liblinear', random_state=seed)",
+        ),
         ("RandomForestClassifier(random_state=None)", "RandomForestClassifier(random_state=seed)"),
         ("LogisticRegression(random_state=None)", "LogisticRegression(random_state=seed)"),
         (
@@ -228,6 +231,9 @@ def feature(a, df, f):
         "import pandas as pd\nkde = KernelDensity()\nkde.sample(5)",
         "env.action_space.sample()",
         "import torch\ndist.sample((3,))",
+        "from sklearn.svm import LinearSVR\nclass A(Forest):\n    part = LinearSVR()",
+        "from sklearn.svm import LinearSVR\ncopy(LinearSVR(), self.random_state)",
+        "from sklearn.svm import LinearSVR\nwith pytest.raises(ValueError):\n    LinearSVR()",
         "from xgboost import XGBClassifier\nXGBClassifier()",  # no sampling: nothing to seed
         "from catboost import CatBoostClassifier\nCatBoostClassifier(random_seed=1)",
         "from lightgbm import LGBMClassifier\nLGBMClassifier(subsample=0.5, seed=1)",
@@ -235,6 +241,17 @@ def feature(a, df, f):
 )
 def test_code_that_repeats_is_clean(reports, clean):
     assert reports(clean + "\n") == []
+
+
+def test_a_fixture_seeds_the_tests(tmp_path):
+    seeding = "import numpy as np\n@pytest.fixture{}\ndef seed():\n    np.random.seed(0)\n"
+    test = tmp_path / "unit" / "test_it.py"
+    test.parent.mkdir()
+    test.write_text("import numpy as np\ndef test_it():\n    np.random.rand(3)\n")
+    (tmp_path / "conftest.py").write_text(seeding.format(""))
+    assert gate(test).returncode == 1
+    (tmp_path / "conftest.py").write_text(seeding.format("(autouse=True)"))
+    assert gate(test).returncode == 0
 
 
 def test_a_seed_covers_only_what_follows_it(reports):

@@ -11,9 +11,11 @@ the global generators of NumPy, `random`, PyTorch and TensorFlow; generators mad
 Not found, because it repeats:
 - what follows the seeding of its global generator in the same file: `np.random.seed(0)` (scikit-
   learn and pandas draw from it too when they get no seed), `seed_everything(seed)` and the like.
-  A seed at the top covers the file, a seed in a function covers the rest of that function.
+  A seed at the top covers the file, a seed in a function covers the rest of that function, and
+  one in an autouse fixture (conftest.py too) covers the tests.
 - estimators whose settings leave nothing to chance: see DRAWS_ONLY_IF.
-- a call with `**options`, and names that are not imported from one of these libraries.
+- a call with `**options`, a call under `pytest.raises`, and names that are not imported from one
+  of these libraries.
 
 A justified exception is a comment on the line: `# seeds: ok - why it is fine`.
 """
@@ -41,7 +43,7 @@ READ_FROM_SOURCE = re.compile(r"(?:sklearn|imblearn)(?:\.[a-zA-Z]\w*)+")
 # These have a `random_state`, but draw only with one of these values (`*`: anything but None and
 # 0). Where the argument is left out, the default of the installed version decides.
 DRAWS_ONLY_IF = """
-    LogisticRegression LogisticRegressionCV: solver=sag,saga penalty=l1,elasticnet dual=True
+    LogisticRegression LogisticRegressionCV: solver=sag,saga,liblinear    # not lbfgs, the default
     Ridge RidgeClassifier ridge_regression: solver=sag,saga      # the other solvers are exact
     Lasso LassoCV MultiTaskLasso MultiTaskLassoCV: selection=random   # else in order
     ElasticNet ElasticNetCV MultiTaskElasticNet MultiTaskElasticNetCV: selection=random
@@ -65,10 +67,12 @@ DRAWS_ONLY_IF = """
     mutual_info_classif mutual_info_regression: discrete_features=auto,False   # adds noise
     NMF MiniBatchNMF non_negative_factorization: init=None,random,nndsvd,nndsvda,nndsvdar
     extract_patches_2d PatchExtractor: max_patches=*
+    IterativeImputer: imputation_order=random sample_posterior=True n_nearest_features=*
     silhouette_score: sample_size=*
     KBinsDiscretizer TunedThresholdClassifierCV PartialDependenceDisplay:   # only in rare uses
 """
-SEED_WORDS = {"random_state", "seed", "rng"}
+SEED_WORDS = ("random_state", "seed", "rng")
+ENSEMBLE = re.compile("Bagging|Boost|Forest|Ensemble")  # its subclasses' parts get seeds from it
 SEEDS_ITS_PARTS = re.compile(
     r".*(Bagging|AdaBoost|RUSBoost|EasyEnsemble|RANSAC|IterativeImputer).*"
 )
@@ -186,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
 def check(path: Path) -> Iterator[str]:
     """Yield one report for each finding in the file, top to bottom."""
     module = read(path)
-    findings = list(find(module))
+    findings = list(find(module, [*seedings_of(module), *seedings_of_fixtures(path)]))
     comments = comments_of(module.source) if findings else {}
     for call, what, mended, _ in findings:
         lines = range(call.lineno, (call.end_lineno or call.lineno) + 1)
@@ -197,13 +201,14 @@ def check(path: Path) -> Iterator[str]:
             yield "\n".join([f"{path}{module.places[call.lineno - 1]}: {what}{why}", *mended])
 
 
-def find(module: Module) -> Iterator[Finding]:
+def find(module: Module, seedings: list[Seeding]) -> Iterator[Finding]:
     """Yield what the rules find and no earlier seed of a global generator covers."""
     rules = (library_call, booster, empty_generator, global_draw, frame_sample, unordered_rows)
-    seedings = list(seedings_of(module))
     for site in module.sites:
         if any(keyword.arg is None for keyword in site.call.keywords):
             continue  # `**options` may hold the seed
+        if any(isinstance(node, ast.With) and is_raises(node) for node in site.parents):
+            continue  # a test wants this call to fail
         for finding in filter(None, (rule(site, module) for rule in rules)):
             if not is_seeded(site, finding.generator, seedings):
                 yield finding
@@ -339,11 +344,29 @@ def seedings_of(module: Module) -> Iterator[Seeding]:
         seeds_all = SEEDS_ALL.fullmatch(last_name(site.call.func))
         values = [*site.call.args, *site.keywords.values()]
         if (match or seeds_all) and not all(is_none(value, module) for value in values):
-            around = scope(site.parents)
-            if around and getattr(around[-1], "name", "").lower().startswith(("main", "setup")):
-                around = around[:-1]  # what they seed holds for what runs after them
             library = match[match.lastindex or 0] if match else "*"
-            yield library, around, site.call.lineno
+            around = scope(site.parents)
+            inner = around[-1] if around else None
+            if any("autouse=True" in ast.unparse(d) for d in getattr(inner, "decorator_list", [])):
+                yield library, (), 0  # a fixture that runs before each test
+            elif getattr(inner, "name", "").lower().startswith(("main", "setup")):
+                yield library, around[:-1], site.call.lineno  # holds for what runs after them
+            else:
+                yield library, around, site.call.lineno
+
+
+def seedings_of_fixtures(path: Path) -> Iterator[Seeding]:
+    """Yield what the fixtures in the conftest.py files above a test seed before each test."""
+    if path.name.startswith("test_"):
+        for file in (folder / "conftest.py" for folder in path.resolve().parents):
+            if file.is_file():
+                yield from (seeding for seeding in seedings_of(read(file)) if not seeding[2])
+
+
+def is_raises(statement: ast.With) -> bool:
+    """Say whether a block is `with pytest.raises(...)`."""
+    heads = [item.context_expr for item in statement.items]
+    return any(isinstance(h, ast.Call) and last_name(h.func) == "raises" for h in heads)
 
 
 def is_seeded(site: Site, generator: str, seedings: list[Seeding]) -> bool:
@@ -359,16 +382,18 @@ def is_seeded(site: Site, generator: str, seedings: list[Seeding]) -> bool:
 
 
 def is_seeded_from_outside(site: Site, module: Module) -> bool:
-    """Say whether the call makes a part of what hands it a seed: an ensemble, a base class, a call
-    of the project's own with a seed beside the part.
-    """  # noqa: D205
-    for outer in (node for node in site.parents if isinstance(node, ast.Call)):
-        name = resolve(outer.func, module.names, site.parents)
-        if SEEDS_ITS_PARTS.fullmatch(name) or ast.unparse(outer.func).startswith("super()."):
-            return True
-        beside = [*outer.args, *(k.value for k in outer.keywords if k.arg == "random_state")]
-        if not READ_FROM_SOURCE.match(name) and any(map(is_a_seed, beside)):
-            return True
+    """Say whether an ensemble around the call, or a call with a seed beside it, hands it one."""
+    for outer in site.parents:
+        if isinstance(outer, ast.ClassDef):
+            if ENSEMBLE.search(" ".join(map(last_name, outer.bases))):
+                return True
+        elif isinstance(outer, ast.Call):
+            name = resolve(outer.func, module.names, site.parents)
+            seeds = [k.value for k in outer.keywords if k.arg == "random_state"]
+            if SEEDS_ITS_PARTS.fullmatch(name):
+                return True
+            if not READ_FROM_SOURCE.match(name) and any(map(is_a_seed, [*outer.args, *seeds])):
+                return True
     return False
 
 
