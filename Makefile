@@ -22,7 +22,7 @@ demo: | $(UV) ## Make a project in build/demo and walk it through its whole life
 	PYTHONWARNINGS="ignore:Dirty template changes" \
 	$(DO) copier copy --quiet --defaults --vcs-ref HEAD $(CURDIR) $(DEMO)
 	@echo "Made $(DEMO). Next, in that folder: make setup demo"
-	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C $(DEMO) setup demo
+	PATH="$(patsubst %/,%,$(dir $(UV))):$$PATH" $(MAKE) --no-print-directory -C $(DEMO) setup demo
 
 test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARGS=… for pytest)
 	$(DO) $(if $(FULL),--group engines) pytest $(ARGS)

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,7 @@ class Project:
         return self.source / "resources" / "config.toml"
 
     def run(
-        self, *command: str | Path, code: int | None = 0, timeout: float = 600, **env: str
+        self, *command: str | Path, code: int | None = 0, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; the test fails where it ends with another exit code."""
         done = subprocess.run(
@@ -70,7 +71,7 @@ class Project:
             env=environment() | env,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=900,
             check=False,
         )
         said = f"{' '.join(map(str, command))} ended with {done.returncode}\n"
@@ -123,24 +124,17 @@ class Project:
         return self.git("commit", "--quiet", "--message", message, code=code)
 
     def champion(self) -> int | None:
-        """The version that answers for production, as MLflow's own client sees it."""
-        found: int | None = self.python(
-            "import json; from mlflow import MlflowClient\n"
-            f"client = MlflowClient('sqlite:///{self.path}/var/mlflow.db')\n"
-            f"aliases = client.get_registered_model('{self.slug}').aliases\n"
-            "print(json.dumps(int(aliases['champion']) if 'champion' in aliases else None))"
-        )
-        return found
+        """The version that answers for production, read from MLflow's own database."""
+        query = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
+        return next(iter(self._registry(query)), None)
 
     def versions(self) -> list[int]:
-        """All registered versions, as MLflow's own client sees them."""
-        found: list[int] = self.python(
-            "import json; from mlflow import MlflowClient\n"
-            f"client = MlflowClient('sqlite:///{self.path}/var/mlflow.db')\n"
-            f"found = client.search_model_versions(\"name = '{self.slug}'\")\n"
-            "print(json.dumps(sorted(int(one.version) for one in found)))"
-        )
-        return found
+        """All registered versions, read from MLflow's own database."""
+        return self._registry("SELECT version FROM model_versions ORDER BY version")
+
+    def _registry(self, query: str) -> list[int]:
+        with closing(sqlite3.connect(self.path / "var" / "mlflow.db")) as database:
+            return [int(version) for (version,) in database.execute(query)]
 
 
 @pytest.fixture(scope="session")
@@ -187,6 +181,19 @@ def born(render: Callable[..., Project], tmp_path_factory: pytest.TempPathFactor
     project.git("add", "--all")
     project.git("commit", "--quiet", "--no-verify", "--message", "Start from Slipway")
     return project
+
+
+@pytest.fixture(scope="session")
+def samples(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of invented rows: a few to score, and more to train on."""
+    folder = tmp_path_factory.mktemp("samples")
+    for name, rows, seed in [
+        ("rows.csv", 300, 2),
+        ("rows.parquet", 300, 2),
+        ("train.csv", 4000, 5),
+    ]:
+        born.cli("data", "sample", folder / name, "--rows", str(rows), "--seed", str(seed))
+    return folder
 
 
 @pytest.fixture

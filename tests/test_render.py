@@ -35,6 +35,8 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "src/*/service/batch.py": lambda a: a["delivery"] != "rest",
     "tests/service/test_app.py": lambda a: a["delivery"] != "batch",
     "tests/service/test_batch.py": lambda a: a["delivery"] != "rest",
+    ".github/workflows/*.yml": lambda a: a["ci"] == "github",
+    ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
     "LICENSE": lambda a: a["license"] != "Proprietary",
 }
 """Files that not every project has, and the answers that bring them."""

@@ -70,7 +70,14 @@ def exists(root: str, name: str) -> bool:
 
 def read(root: str, name: str, version: int | None = None) -> pa.Table:
     """Return a version of a table, the newest by default. Delta promises no order of rows."""
-    return _open(root, name, version).to_pyarrow_table()
+    table = _open(root, name, version)
+    try:
+        return table.to_pyarrow_table()
+    except OSError as error:
+        raise UsageError(
+            f"Version {table.version()} of the table {name!r} can't be read: "
+            f"{str(error).splitlines()[0]}."
+        ) from None
 
 
 def history(root: str, name: str) -> list[Version]:

@@ -9,6 +9,7 @@ TRUSTED = [
     f"{PACKAGE}.estimators.ruled.RuledClassifier",
     f"{PACKAGE}.estimators.ruled.RuledRegressor",
     f"{PACKAGE}.preprocessing.features.DateParts",
+    "collections.OrderedDict",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",

@@ -64,7 +64,8 @@ def train(
     with steps.step("data"):
         ingest_missing(schema, settings)
         dataset = load_dataset(settings, schema)
-    warnings = refuse_leaks(dataset)
+    with steps.step("leaks"):
+        warnings = refuse_leaks(dataset)
     experiment = client.get_experiment_by_name(MODEL)
     commit = environment.commit()
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}

@@ -1,0 +1,398 @@
+"""A model's life from outside: trained, promoted, rolled back, moved, served, used wrongly."""
+
+import csv
+import json
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from conftest import Project, environment
+
+ROWS = 300
+
+
+def predictions(project: Project, source: Path, version: int) -> bytes:
+    output = project.path / f"predictions-{version}.csv"
+    done = project.json("predict", source, output, "--version", str(version))
+    assert done["scored"] == done["rows"] == ROWS
+    return output.read_bytes()
+
+
+def train_on(project: Project, lines: list[str]) -> None:
+    """Make these lines the source of the first table, and ingest them."""
+    project.write("train.csv", "".join(lines))
+    if "train.csv" not in project.config.read_text():
+        project.replace(project.config, '"sample:20000"', '"train.csv"')
+    project.json("data", "ingest")
+
+
+def retrain(project: Project, *more: str, code: int = 0) -> dict[str, Any]:
+    return project.json("train", *more, code=code)
+
+
+# ---------------------------------------------------------------- the same again
+
+
+def test_training_twice_and_from_shuffled_rows_gives_the_same_to_the_byte(
+    project: Project, samples: Path
+) -> None:
+    header, *rows = (samples / "train.csv").read_text().splitlines(keepends=True)
+    train_on(project, [header, *rows])
+    first = retrain(project, "--no-promote")
+    second = retrain(project, "--no-promote")
+    random.Random(1).shuffle(rows)
+    train_on(project, [header, *rows])
+    third = retrain(project, "--no-promote")
+
+    assert [first["version"], second["version"], third["version"]] == [1, 2, 3]
+    assert first["split"] == second["split"] == third["split"]
+    assert min(first["split"].values()) > 0
+    assert first["metrics"] == second["metrics"] == third["metrics"]
+    assert first["data"]["shipments"]["fingerprint"] == third["data"]["shipments"]["fingerprint"]
+    answers = [predictions(project, samples / "rows.csv", version) for version in (1, 2, 3)]
+    one, two, three = (without(answer, "model_version") for answer in answers)
+    assert one == two == three
+
+
+def without(text: bytes, column: str) -> list[list[str]]:
+    rows = list(csv.DictReader(text.decode().splitlines()))
+    assert rows
+    return [[value for name, value in row.items() if name != column] for row in rows]
+
+
+def test_new_rows_move_no_old_ones(project: Project, samples: Path) -> None:
+    lines = (samples / "train.csv").read_text().splitlines(keepends=True)
+    train_on(project, lines[:2001])
+    before = parts(project)
+    train_on(project, [lines[0], *lines[2001:], *lines[1:2001]])
+    after = parts(project)
+
+    assert (len(before), len(after)) == (2000, 4000)
+    assert all(after[key] == part for key, part in before.items())
+
+
+def parts(project: Project) -> dict[str, str]:
+    """Which row is in which part, asked of the package itself."""
+    found: dict[str, str] = project.python(
+        f"""import json
+from {project.package}.preprocessing.schema import Rows
+from {project.package}.training.dataset import load_dataset
+from {project.package}.utils.config import load
+settings = load()
+dataset = load_dataset(settings, Rows.to_schema())
+frame, part = dataset.split.frame, dataset.split.part
+print(json.dumps(dict(zip(frame["shipment_id"].astype(str), part.astype(str)))))
+"""
+    )
+    return found
+
+
+# ---------------------------------------------------------------- promotion
+
+
+def test_promote_and_rollback_move_the_champion(trained: Project, samples: Path) -> None:
+    asked = samples / "rows.csv"
+    first = predictions(trained, asked, 1)
+    lenient = "[promotion]\nchampion_tolerance = 0.1\n\n[training]\nseed = 7"
+    trained.replace(trained.config, "[training]", lenient)
+    trained.commit("Another seed")
+
+    second = retrain(trained, "--no-promote")
+    assert (second["version"], second["promoted"]) == (2, False)
+    assert trained.champion() == 1
+
+    done = trained.json("promote", "2")
+    assert (done["champion"], done["previous"], done["promoted"]) == (2, 1, True)
+    assert trained.champion() == 2
+    assert predictions(trained, asked, 2) != first
+
+    done = trained.json("rollback")
+    assert (done["champion"], done["previous"]) == (1, 2)
+    assert trained.champion() == 1
+    assert trained.json("predict", asked, "now.csv")["version"] == 1
+    assert (trained.path / "now.csv").read_bytes() == first
+
+
+def test_rollback_without_a_previous_champion_says_so(trained: Project) -> None:
+    done = trained.cli("rollback", code=2)
+
+    assert "no previous champion" in done.stderr
+    assert trained.champion() == 1
+
+
+def test_a_champion_is_not_replaced_from_a_dirty_tree(trained: Project) -> None:
+    trained.write("scripts/todo.py", '"""To be committed."""\n')
+
+    refused = retrain(trained, code=1)
+    assert not refused["promoted"]
+    assert [reason for reason in refused["reasons"] if reason.startswith("Commit gate")]
+    assert trained.champion() == 1
+
+    allowed = retrain(trained, "--allow-dirty")
+    assert allowed["promoted"]
+    assert trained.champion() == allowed["version"] == 3
+
+    trained.commit("Now it is")
+    clean = retrain(trained)
+    assert clean["promoted"]
+    assert trained.champion() == clean["version"] == 4
+
+
+def test_shuffled_labels_are_refused(project: Project, samples: Path) -> None:
+    with (samples / "train.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = [row["late"] for row in rows]
+    random.Random(3).shuffle(labels)
+    mixed = [row | {"late": late} for row, late in zip(rows, labels, strict=True)]
+    train_on(project, [",".join(one) + "\n" for one in [rows[0], *(m.values() for m in mixed)]])
+
+    done = retrain(project, code=1)
+
+    assert not done["promoted"]
+    assert any("Baseline gate" in reason and "dummy" in reason for reason in done["reasons"])
+    assert project.champion() is None
+
+
+def test_without_a_lock_file_nothing_is_promoted(project: Project) -> None:
+    (project.path / "uv.lock").unlink()
+
+    done = retrain(project, "--allow-dirty", code=1)
+
+    assert any("Record gate" in reason and "lock" in reason for reason in done["reasons"])
+
+
+def test_a_changed_model_file_is_refused(trained: Project, samples: Path) -> None:
+    asked = samples / "rows.csv"
+    for file in (trained.path / "var").rglob("model.skops"):
+        damaged = bytearray(file.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        file.write_bytes(damaged)
+
+    done = trained.cli("predict", asked, "out.csv", code=1)
+
+    assert "Digest gate" in done.stderr
+    assert not (trained.path / "out.csv").exists()
+
+
+# ---------------------------------------------------------------- moved
+
+
+def test_a_moved_project_keeps_its_models(trained: Project, samples: Path, tmp_path: Path) -> None:
+    asked = samples / "rows.csv"
+    before = predictions(trained, asked, 1)
+    moved = Project(tmp_path / "moved", trained.package)
+    shutil.copytree(trained.path, moved.path, ignore=shutil.ignore_patterns(".venv"), symlinks=True)
+    shutil.rmtree(moved.path / "var" / "models", ignore_errors=True)
+    hidden = trained.path / "hidden"
+    (trained.path / "var").rename(hidden)
+    moved.run("uv", "sync", "--quiet", "--frozen")
+
+    assert predictions(moved, asked, 1) == before
+    assert retrain(moved, "--allow-dirty")["version"] == 2
+    assert not (trained.path / "var").exists()
+
+
+# ---------------------------------------------------------------- the service
+
+
+@contextmanager
+def serving(project: Project, port: int) -> Iterator[str]:
+    process = subprocess.Popen(
+        [project.path / ".venv/bin" / project.slug, "serve", "--port", str(port)],
+        cwd=project.path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None, "the service ended"
+            try:
+                urllib.request.urlopen(f"{url}/health/ready").close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) in {0, -signal.SIGTERM, 143}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def ask(url: str, body: object) -> dict[str, Any]:
+    text = json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/predict", text, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def test_the_service_answers_as_the_file_does(trained: Project, samples: Path) -> None:
+    scored = predictions(trained, samples / "rows.csv", 1).decode().splitlines()
+    rows = json.loads(
+        pd.read_parquet(samples / "rows.parquet")
+        .drop(columns=["late", "delivery_days"])
+        .to_json(orient="records", date_format="iso")
+    )
+    assert len(rows) == ROWS
+    with serving(trained, free_port()) as url:
+        given = ask(url, {"rows": rows})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(url, rows[0] | {"distance_km": "far"})
+
+    labels = [row["prediction"] for row in csv.DictReader(scored)]
+    assert [str(one["prediction"]).lower() for one in given["predictions"]] == labels
+    assert str(given["model"]["version"]) == "1"
+    assert refused.value.code == 422
+    assert "distance_km" in refused.value.read().decode()
+
+
+def test_a_port_in_use_is_one_clear_message(trained: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = trained.cli("serve", "--port", str(port), code=2)
+
+    assert str(port) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+# ---------------------------------------------------------------- used wrongly
+
+
+def test_without_a_model_every_command_says_what_to_do(project: Project, samples: Path) -> None:
+    for command in (["predict", samples / "rows.csv", "out.csv"], ["rollback"], ["serve"]):
+        assert "no champion yet: run `make train`" in project.cli(*command, code=2).stderr
+    assert "No model is registered yet: run `make train`" in project.cli("promote", code=2).stderr
+    assert "Version 7 is not registered" in project.cli("promote", "7", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["data", "ingest", "nowhere.csv"], "nowhere.csv"),
+        (["data", "check", "nowhere.csv", "rows.csv"], "nowhere.csv"),
+        (["data", "check", "rows.csv", "shipments@99"], "shipments"),
+        (["data", "adopt", "rows.csv", "--target", "nothing"], "nothing"),
+        (["data", "sample", "rows.txt"], ".csv or .parquet"),
+        (["data", "sample", "some.csv", "--rows", "0"], "--rows"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_one_clear_message(
+    project: Project, samples: Path, command: list[str], words: str
+) -> None:
+    shutil.copy(samples / "rows.csv", project.path)
+
+    done = project.cli(*command, "--json", code=2)
+
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert words in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('task = "classification"', 'task = "clustering"', ["[data] task", "clustering"]),
+        ("[training]", "[training]\nsede = 1", ["[training] sede"]),
+        ("[training]", "[training", ["config.toml", "TOML"]),
+        ('target = "late"', "", ["[data] target", "missing"]),
+        ("[training]", "[split]\ntest = 0.9\nvalidation = 0.2\n\n[training]", ["[split]", "0.9"]),
+    ],
+)
+def test_a_bad_setting_is_one_clear_message(
+    project: Project, old: str, new: str, words: list[str]
+) -> None:
+    project.replace(project.config, old, new)
+
+    done = project.cli("config", "show", code=2)
+
+    for word in words:
+        assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ('target = "late"', 'target = "nobody"', "nobody"),
+        ('"sample:20000"', '"nowhere.csv"', "nowhere.csv"),
+        ('"sample:20000"', '"sample:many"', "sample:many"),
+        ("[training]\nrules = [", '[training]\nrules = ["unheard_of", ', "unheard_of"),
+    ],
+)
+def test_a_setting_that_does_not_fit_the_project_is_one_clear_message(
+    project: Project, old: str, new: str, word: str
+) -> None:
+    project.replace(project.config, old, new)
+
+    done = project.cli("train", code=2)
+
+    assert word in done.stderr
+    assert project.versions() == []
+
+
+def test_a_file_that_is_no_table_is_one_clear_message(trained: Project, samples: Path) -> None:
+    damaged = {
+        "empty.csv": b"",
+        "header.csv": (samples / "rows.csv").read_bytes().splitlines(keepends=True)[0],
+        "binary.csv": bytes(range(256)) * 20,
+        "rows.parquet": b"no parquet",
+        "other.csv": b"a,b\n1,2\n",
+    }
+    for name, content in damaged.items():
+        (trained.path / name).write_bytes(content)
+
+        done = trained.cli("predict", name, "out.csv", code=2)
+
+        assert name in done.stderr or "distance_km" in done.stderr, done.stderr
+        assert not (trained.path / "out.csv").exists()
+
+
+def test_settings_can_be_overridden_in_the_environment(project: Project) -> None:
+    shown = project.json("config", "show", **{f"{project.package.upper()}__TRAINING__SEED": "7"})
+
+    assert shown["training"]["seed"] == 7
+
+
+def test_help_answers_at_once(born: Project) -> None:
+    """Within three times a bare interpreter of the same environment; the machine may be busy."""
+    bin_ = born.path / ".venv/bin"
+
+    def ratio() -> float:
+        taken: dict[int, list[float]] = {0: [], 1: []}
+        for _ in range(15):
+            for which, command in enumerate(
+                [[bin_ / "python", "-c", "pass"], [bin_ / born.slug, "--help"]]
+            ):
+                start = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
+                taken[which].append(time.perf_counter() - start)
+        return statistics.median(taken[1]) / statistics.median(taken[0])
+
+    ratios = []
+    while len(ratios) < 4 and (not ratios or ratios[-1] > 3):
+        ratios.append(ratio())
+
+    assert ratios[-1] <= 3, f"--help takes {ratios} times as long as a bare interpreter"
