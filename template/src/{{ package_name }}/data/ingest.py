@@ -1,7 +1,6 @@
 """From a source to the next version of a table: read, screen, fingerprint, write."""
 
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 
 import pandas as pd
 import pandera.pandas as pa
@@ -110,11 +109,16 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     UsageError
         A table is not there, or does not fit the schema.
     """
-    frames = [
-        tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
-        for name, version in versions.items()
-    ]
-    joined = reduce(lambda left, right: left.merge(right, on=settings.data.key), frames)
+    joined = pd.DataFrame()
+    for name, version in versions.items():
+        table = tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
+        twice = (set(table) & set(joined)) - set(settings.data.key)
+        if twice:
+            raise UsageError(
+                f"{', '.join(sorted(twice))}: in the table {name!r} and in another of "
+                "[data.sources]. Besides the key, each column must come from one."
+            )
+        joined = table if joined.empty else joined.merge(table, on=settings.data.key)
     absent = [column for column in schema.columns if column not in joined]
     if absent:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import pandera.pandas as pa
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
@@ -17,6 +18,7 @@ from ..estimators.model import TRUSTED
 from ..estimators.ruled import make_estimator
 from ..utils import environment
 from ..utils.config import Settings
+from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import promotion, registry
@@ -171,14 +173,20 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
         commit=record.commit,
     )
     with tempfile.TemporaryDirectory() as folder:
-        logged = mlflow.sklearn.log_model(
-            estimator,
-            name="model",
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED,
-            pip_requirements=environment.requirements(),
-            signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
-            extra_files=write_extras(Path(folder), about, estimator, golden),
-        )
+        try:
+            logged = mlflow.sklearn.log_model(
+                estimator,
+                name="model",
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED,
+                pip_requirements=environment.requirements(),
+                signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
+                extra_files=write_extras(Path(folder), about, estimator, golden),
+            )
+        except MlflowException as error:
+            raise GateRefused(
+                f"Trust gate: the model can't be saved: {str(error).splitlines()[0]} Review the "
+                "types it names, then add them to TRUSTED in estimators/model.py."
+            ) from None
     mlflow.log_text(record.model_dump_json(indent=1), registry.RECORD_FILE)
     return str(logged.model_uri)

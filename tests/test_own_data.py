@@ -1,0 +1,88 @@
+"""A team's own data in one command: adopted, trained, promoted, scored, and still tested."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn import datasets
+
+from conftest import ROOT, Project
+
+SHARED = Path(os.environ.get("SLIPWAY_DATA", ROOT.parent / "shared" / "data"))
+SMALL = {
+    "iris": (datasets.load_iris, "classification"),
+    "breast_cancer": (datasets.load_breast_cancer, "classification"),
+    "diabetes": (datasets.load_diabetes, "regression"),
+}
+LARGE = {
+    "titanic": ("titanic.csv", ["--target", "survived"], "classification"),
+    "taxis": ("taxis.csv", ["--target", "total", "--time", "pickup"], "regression"),
+    "diamonds by cut": ("diamonds.csv", ["--target", "cut"], "classification"),
+    "diamonds by price": ("diamonds.csv", ["--target", "price"], "regression"),
+}
+
+
+def live_through(project: Project, file: Path, roles: list[str], task: str) -> None:
+    """Adopt a file, train on it and score it, by commands alone."""
+    rows = len(pd.read_csv(file))
+    said = project.cli("data", "adopt", file, *roles)
+    assert "make train" in said.stdout
+
+    trained = project.json("train", "--allow-dirty")
+    assert trained["promoted"], trained["reasons"]
+    assert project.json("config", "show")["data"]["task"] == task
+    assert sum(trained["split"].values()) > 0.9 * rows
+    metric = next(iter(trained["metrics"]["baseline"]))
+    for part in ("validation", "test"):
+        assert trained["metrics"][part][metric] < trained["metrics"]["baseline"][metric]
+
+    scored = project.json("predict", file, "predictions.csv")
+    assert scored["rows"] == rows
+    assert scored["scored"] > 0.95 * rows
+    assert len(pd.read_csv(project.path / "predictions.csv")) == scored["scored"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_data_that_comes_with_scikit_learn(project: Project, tmp_path: Path, name: str) -> None:
+    load, task = SMALL[name]
+    file = tmp_path / f"{name}.csv"
+    load(as_frame=True).frame.to_csv(file, index=False)
+
+    live_through(project, file, ["--target", "target"], task)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_data_as_people_have_it(project: Project, name: str) -> None:
+    file, roles, task = LARGE[name]
+    if not (SHARED / file).exists():
+        pytest.skip(f"{SHARED / file} is not there; SLIPWAY_DATA names the folder")
+
+    live_through(project, SHARED / file, roles, task)
+
+
+def test_an_adopted_project_passes_its_own_checks(project: Project, tmp_path: Path) -> None:
+    """The tests, linters and types hold for other columns; what was written is formatted."""
+    file = tmp_path / "iris.csv"
+    datasets.load_iris(as_frame=True).frame.to_csv(file, index=False)
+    project.cli("data", "adopt", file, "--target", "target")
+
+    said = project.make("check")
+
+    assert "All checks passed." in said
+    assert "Failed" not in project.commit("Our own data")
+
+
+def test_what_cannot_be_adopted_changes_nothing(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("a,b\n" + "1,x\n" * 50)
+    for roles, word in {
+        ("--target", "c"): "c",
+        ("--target", "a"): "a",
+        ("--target", "b", "--key", "z"): "z",
+        ("--target", "b", "--time", "a"): "a",
+    }.items():
+        said = project.cli("data", "adopt", file, *roles, code=2).stderr
+        assert word in said
+
+    assert project.git("status", "--porcelain") == ""
