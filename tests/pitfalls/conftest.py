@@ -11,15 +11,13 @@ A test says which row it tries, which mistake it makes and which gate it expects
 
 import os
 import re
-import sqlite3
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import pandas as pd
 import pytest
@@ -129,21 +127,6 @@ def stopped(request: pytest.FixtureRequest) -> Iterator[Stopped]:
 def held(request: pytest.FixtureRequest) -> list[Stopped]:
     """What was stopped in this session, in the order of the tests."""
     return list(request.config.stash[HELD].values())
-
-
-class Models(NamedTuple):
-    """What is registered, and which of it answers for production."""
-
-    versions: list[int]
-    champion: int | None
-
-
-def models(project: Project) -> Models:
-    """Look into MLflow's database, past all of the project's own code."""
-    with closing(sqlite3.connect(project.path / "var/mlflow.db")) as store:
-        versions = [version for (version,) in store.execute("SELECT version FROM model_versions")]
-        aliases = dict(store.execute("SELECT alias, version FROM registered_model_aliases"))
-    return Models(sorted(versions), aliases.get("champion"))
 
 
 @pytest.fixture(scope="session")
