@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -131,6 +132,7 @@ class Project:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").touch()
+    shutil.copy(RUFF_TOML, tmp_path)
     return Project(tmp_path)
 
 
@@ -232,8 +234,6 @@ def test_titanic(project: Project) -> None:
     assert project.data.exclude == ["alive"]
     assert roles_of(done)["alive"] == "excluded"
     assert said(done, "alive", "known only afterwards")
-    assert said(done, "pclass", "class", "same")
-    assert said(done, "embark_town", "embarked", "same")
     schema = project.schema
     assert str(schema.columns["adult_male"].dtype) == "bool"
     assert categories(schema.columns["class"]) == ["First", "Second", "Third"]
@@ -253,7 +253,6 @@ def test_taxis(project: Project) -> None:
     assert project.kinds()["dropoff"] == "date"
     assert roles_of(done)["pickup_zone"] == "input"
     assert categories(project.schema.columns["pickup_zone"]) is None
-    assert said(done, "Any text", "pickup_zone")
     assert len(project.screen().good) == 6433
     ruff_is_content(project.schema_file)
 
@@ -343,12 +342,6 @@ def test_a_file_elsewhere_is_named_in_full(
     assert project.adopt(elsewhere, "label").source == str(elsewhere)
 
 
-def test_a_threshold_of_another_target_is_told(project: Project, csv: Callable[..., Path]) -> None:
-    assert not said(project.adopt(csv(rows_with()), "label"), "threshold")
-    project.config_file.write_text(f"{CONFIG}\n[promotion]\nthreshold = 0.8\n")
-    assert said(project.adopt(csv(rows_with()), "label"), "[promotion] threshold")
-
-
 def test_settings_in_an_unusual_order(project: Project, csv: Callable[..., Path]) -> None:
     project.config_file.write_text(
         '[data]\ntask = "regression"\ntarget = "y"\nbad_rows = "drop"\n'
@@ -360,20 +353,21 @@ def test_settings_in_an_unusual_order(project: Project, csv: Callable[..., Path]
     assert project.data.sources == {"rows": "rows.csv"}
 
 
-def test_uncommitted_changes_are_kept(project: Project, csv: Callable[..., Path]) -> None:
-    def git(*arguments: str) -> None:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
-        subprocess.run(["git", *who, *arguments], cwd=project.root, check=True, capture_output=True)
+def test_where_the_former_files_are_is_told(project: Project, csv: Callable[..., Path]) -> None:
+    assert said(project.adopt(csv(rows_with()), "label"), "git holds the former files")
 
-    git("init")
-    git("add", "schema.py", "config.toml")
-    git("commit", "-m", "start")
-    assert not said(project.adopt(csv(rows_with()), "label"), "uncommitted")
-    git("commit", "-am", "adopted")
-    project.schema_file.write_text("# my work\n")
-    done = project.adopt(csv(rows_with()), "label")
-    assert said(done, "schema.py had uncommitted changes", "var/adopt")
-    assert (project.root / "var" / "adopt" / "schema.py").read_text() == "# my work\n"
+
+def test_without_ruff_the_schema_is_the_same(
+    project: Project, csv: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = csv(rows_with(town=[f"a long name of the town {n % 9}" for n in range(ROWS)]))
+    project.adopt(file, "label")
+    formatted, columns = project.schema_file.read_text(), project.schema.columns
+    failed = subprocess.CompletedProcess([], 1, b"", b"No module named ruff")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    project.adopt(file, "label")
+    assert project.schema_file.read_text() != formatted
+    assert project.schema.columns == columns
 
 
 # Types, limits and categories
@@ -425,7 +419,6 @@ def test_missing_words_are_missing_in_numbers_and_categories_in_text(
     done = project.adopt(csv(frame), "label")
     assert line_of(done, "age").startswith("age: pd.Int64Dtype")
     assert line_of(done, "size") == 'size: str = pa.Field(isin=["NA", "big", "small"])'
-    assert said(done, "size has the category 'NA'")
     assert roles_of(done)["void"] == "excluded"
     assert len(project.screen().good) == ROWS
 
@@ -468,7 +461,7 @@ def test_limits_leave_room_and_round_outward(project: Project, csv: Callable[...
     )
     done = project.adopt(csv(frame), "label")
     assert line_of(done, "longitude").endswith("pa.Field(ge=-75, le=-73)")
-    assert line_of(done, "tiny").endswith("pa.Field(ge=0, le=3e-09)")
+    assert line_of(done, "tiny").endswith("pa.Field(ge=0, le=3.1e-09)")
     assert line_of(done, "huge").endswith("pa.Field(ge=0, le=3e18)")
     assert line_of(done, "high").endswith("pa.Field(ge=0, le=1_100_000)")
     assert line_of(done, "far") == "far: float"
@@ -509,10 +502,9 @@ def test_types_that_only_parquet_has(project: Project) -> None:
     assert line_of(done, "price").startswith("price: float")
     assert line_of(done, "day") == "day: datetime"
     assert line_of(done, "small").startswith("small: pd.Int64Dtype")
-    assert line_of(done, "digits") == 'digits: str = pa.Field(isin=["0", "1", "2", "3", "4"])'
-    assert said(done, "infinite holds infinite numbers")
-    assert said(done, "nested is left out")
-    assert said(done, "bytes is left out")
+    assert line_of(done, "digits") == "digits: int = pa.Field(ge=0, le=8)"
+    assert said(done, "infinite would be a number but for", "'inf'")
+    assert said(done, "Left out", "nested", "bytes")
     assert {"infinite", "empty", "unsigned"} <= set(project.data.exclude)
     assert "nested" not in project.schema.columns
     assert len(project.screen().good) == ROWS
@@ -529,7 +521,7 @@ def test_an_index_that_pandas_saved(project: Project) -> None:
     frame.index.name = None
     frame.to_csv(project.root / "nameless.csv")
     done = project.adopt(project.root / "nameless.csv", "label")
-    assert said(done, "without a name")
+    assert said(done, "Left out", "no name")
     assert list(roles_of(done)) == ["x", "label"]
     assert len(project.screen().good) == ROWS
 
@@ -660,14 +652,8 @@ def test_classes_written_as_decimals_are_whole(project: Project, csv: Callable[.
     assert len(project.screen().good) == ROWS
 
 
-def test_rare_classes_are_told(project: Project, csv: Callable[..., Path]) -> None:
-    done = project.adopt(csv(rows_with(y=["rare", "rare", *["a", "b"] * (ROWS // 2 - 1)])), "y")
-    assert said(done, "too few rows", "rare (2)")
-
-
 def test_rows_without_target_are_counted(project: Project, csv: Callable[..., Path]) -> None:
     done = project.adopt(csv(rows_with(y=[None, None, *numbers()[2:]])), "y")
-    assert done.without_target == 2
     assert said(done, "2 rows have no y")
     screened = project.screen()
     assert (len(screened.good), len(screened.bad)) == (ROWS - 2, 2)
@@ -678,27 +664,17 @@ def test_unfit_targets(project: Project, csv: Callable[..., Path]) -> None:
     frame = rows_with(
         same=[1] * ROWS,
         none=[None] * ROWS,
-        gaps=[None] * 9 + ["a", "b", "c"] * 17,
         name=[f"n{n}" for n in range(ROWS)],
         day=pd.date_range("2024-01-01", periods=ROWS),
     )
     file = csv(frame)
     assert "'same' is always 1" in project.refuses(file, "same")
     assert "'none' has no value" in project.refuses(file, "none")
-    message = project.refuses(file, "gaps")
-    assert "9 of 60 rows have no gaps" in message
-    assert "10%" in message
-    assert "60 different texts in 60 rows" in project.refuses(file, "name")
-    assert "'day' is a date" in project.refuses(file, "day")
+    assert "60 different values in 60 rows" in project.refuses(file, "name")
+    assert "60 different values in 60 rows" in project.refuses(file, "day")
     message = project.refuses(file, "lable")
     assert "Did you mean 'label'?" in message
     assert "x, label, same" in message
-
-
-def test_a_policy_that_allows_no_bad_row(project: Project, csv: Callable[..., Path]) -> None:
-    project.config_file.write_text(CONFIG.replace("max_bad_share = 0.1", 'bad_rows = "fail"'))
-    file = csv(rows_with(y=[None, *numbers()[1:]]))
-    assert "1 of 60 rows have no y" in project.refuses(file, "y")
 
 
 # What gives the target away
@@ -733,7 +709,7 @@ def test_a_column_named_like_a_key_is_taken(project: Project, csv: Callable[...,
         done = project.adopt(csv(rows_with(**{name: np.arange(ROWS) * 3})), "label")
         assert project.data.key == [name]
         assert said(done, "key", name)
-        assert line_of(done, name).endswith("unique=True, ge=0)")
+        assert line_of(done, name).endswith("unique=True)")
     done = project.adopt(csv(rows_with(paid=np.arange(ROWS) * 3)), "label")
     assert project.data.key == []
     assert said(done, "No key was named")
@@ -781,17 +757,12 @@ def test_group_and_time(project: Project, csv: Callable[..., Path]) -> None:
     done = project.adopt(csv(frame), "label", group="customer_id", time="day")
     assert (project.data.group, project.data.time) == ("customer_id", "day")
     assert roles_of(done)["day"] == "time"
-    assert line_of(done, "customer_id") == "customer_id: int = pa.Field(ge=0)"
+    assert line_of(done, "customer_id") == "customer_id: int"
     assert not said(done, "--group")
     assert "missing in 1 rows" in project.refuses(csv(frame), "label", time="late")
-    assert "whole numbers, such as '2020'" in project.refuses(csv(frame), "label", time="year")
+    assert "no dates, but such as '2020'" in project.refuses(csv(frame), "label", time="year")
     assert "--group nobody" in project.refuses(csv(frame), "label", group="nobody")
     assert "decimal numbers" in project.refuses(csv(frame), "label", group="x")
-
-
-def test_a_strategy_that_needs_a_role(project: Project, csv: Callable[..., Path]) -> None:
-    project.config_file.write_text(f'{CONFIG}\n[split]\nstrategy = "time"\n')
-    assert "needs --time" in project.refuses(csv(rows_with()), "label")
 
 
 # Files that can't be read
@@ -811,9 +782,9 @@ GOOD = "label,x\n" + "a,1.5\nb,2.5\n" * 15
         ("rows.csv", GOOD.replace("a", "é").encode("latin1"), "iconv"),
         ("rows.csv", (GOOD * 1000 + "é,1\n").encode("latin1"), "iconv"),
         ("rows.csv", GOOD.encode("utf-16"), "is no UTF-8 text"),
-        ("rows.csv", GOOD.replace(",", ";").encode(), "separated by semicolons"),
-        ("rows.csv", GOOD.replace(",", ";").replace(".", ",").encode(), "separated by semicolons"),
-        ("rows.csv", GOOD.replace(",", "\t").encode(), "separated by tabs"),
+        ("rows.csv", GOOD.replace(",", ";").encode(), "separated by ';'"),
+        ("rows.csv", GOOD.replace(",", ";").replace(".", ",").encode(), "separated by ';'"),
+        ("rows.csv", GOOD.replace(",", "\t").encode(), r"separated by '\t'"),
         ("rows.csv", (GOOD + "a,1,2\n" + GOOD).encode(), "Row #32: Expected 2 columns, got 3"),
         ("rows.csv", GOOD.replace("x", "label").encode(), "more than one column called label"),
         ("rows.parquet", b"PAR1 and then nothing", "can't be read"),
@@ -837,7 +808,7 @@ def test_a_parquet_file_cut_short(project: Project) -> None:
 def test_no_file(project: Project) -> None:
     assert "does not exist" in project.refuses(project.root / "none.csv", "label")
     (project.root / "folder.csv").mkdir()
-    assert "is a folder" in project.refuses(project.root / "folder.csv", "label")
+    assert "Is a directory" in project.refuses(project.root / "folder.csv", "label")
 
 
 def test_settings_that_can_not_be_read(project: Project, csv: Callable[..., Path]) -> None:

@@ -46,7 +46,7 @@ class Scorer:
     def predict(self, rows: pd.DataFrame) -> Predictions:
         """Answer rows in the declared types, as `data.validation.screen` returns them."""
         if rows.empty:  # scikit-learn refuses to answer nothing
-            answers = np.empty((0, len(self.classes)) if self.classes else 0)
+            answers: np.ndarray = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
             answers = self.artifact.answer(to_inputs(rows, self.artifact.columns))
         if self.classes is None:
