@@ -664,12 +664,14 @@ def test_unfit_targets(project: Project, csv: Callable[..., Path]) -> None:
     frame = rows_with(
         same=[1] * ROWS,
         none=[None] * ROWS,
+        gaps=[None] * 9 + ["a", "b", "c"] * 17,
         name=[f"n{n}" for n in range(ROWS)],
         day=pd.date_range("2024-01-01", periods=ROWS),
     )
     file = csv(frame)
     assert "'same' is always 1" in project.refuses(file, "same")
     assert "'none' has no value" in project.refuses(file, "none")
+    assert "9 of 60 rows have no gaps" in project.refuses(file, "gaps")
     assert "60 different values in 60 rows" in project.refuses(file, "name")
     assert "60 different values in 60 rows" in project.refuses(file, "day")
     message = project.refuses(file, "lable")

@@ -1,33 +1,31 @@
-"""From a file to a project's schema and settings: what is inferred, and what was unsure.
+"""From a file to a project's schema and settings, with notes on what a person should look at."""
 
-Every column gets the narrowest type in which all its values can be read, limits with room, and a
-part to play. What a person should look at is told in notes.
-"""
-
-import os
+import difflib
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ..utils.config import Data
 from ..utils.errors import UsageError
 from ..utils.paths import project_root
-from . import roles
-from .declare import attributes, column_line, schema_text, write_data
-from .infer import Found, infer
+from .declare import column_lines, schema_text, write_settings
+from .infer import infer, is_id, is_names
 from .sources import read_table
 from .validation import nullable_type
 
 FEWEST_ROWS = 20
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+CLASSES = 20
+"""Whole numbers with up to so many different values can be classes."""
+MOST_BAD = Data.model_fields["max_bad_share"].default
+ROWS_PER_VALUE = 10
+"""What fewer rows each say of another column may be chance."""
+NO_NAME = r"\s*$|__index_level_0__$"
+NO_TYPE = "(large_|fixed_size_)?(list|binary)|struct|map|duration"
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,6 @@ class Adopted:
     table: str
     source: str
     rows: int
-    without_target: int
-    """Rows that ingest will set aside: there is nothing to learn from them."""
     task: str
     columns: list[tuple[str, str, str]]
     """Each column's name, role (key, group, time, target, input, excluded) and declaration."""
@@ -58,182 +54,198 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 ) -> Adopted:
     """Declare the columns of a CSV or Parquet file, so that the project trains on it.
 
-    Writes the schema and, of the settings, `[data]` and an empty list of rules: both files, or
-    none.
+    Writes the schema, and `[data]` and an empty list of rules to the settings: both or none.
 
     Raises
     ------
     UsageError
         The file can't be read, a column is unfit for its role, or there is nothing to learn.
     """
-    config = _read_config(config_file, group, time)
+    try:
+        config = tomlkit.parse(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TOMLKitError) as error:
+        raise UsageError(f"The settings {config_file} can't be read: {error}") from None
     notes: list[str] = []
-    frame = _read_rows(file, notes)
-    roles.check_named(list(frame.columns), target, key, time, group)
-    columns = {name: infer(frame[name], typed=not _is_csv(file)) for name in frame.columns}
+    raw = _read_rows(file, notes)
+    names = list(raw.columns)
+    named = [("target", target), ("time", time), ("group", group), *(("key", k) for k in key)]
+    given = [(role, name) for role, name in named if name]
+    _check_names(given, key, names)
+    read = {name: infer(raw[name]) for name in names}
+    notes += [f"{name} {doubt}." for name, (_, doubt) in read.items() if doubt]
+    rows = pd.DataFrame({name: values for name, (values, _) in read.items()})
 
-    policy = config.get("data", {})
-    task = roles.settle_target(columns, target, frame[target], policy.get("task"), notes)
-    without = roles.check_target_share(columns[target], _tolerated(policy))
-    roles.check_group_and_time(columns, group, time)
-    part = {target: "target"} | {n: r for n, r in [(group, "group"), (time, "time")] if n}
-    key = roles.settle_key(columns, key, part, notes)
-    part |= dict.fromkeys(key, "key")
-    exclude = roles.suspects(columns, target, task, part)
-    part |= dict.fromkeys(exclude, "excluded")
-    inputs = [name for name in columns if name not in part]
+    task = _settle_target(rows, target, config.get("data", {}), notes)
+    for role, name in given[1:]:
+        _check_role(role, rows[name])
+    part = dict.fromkeys(names, "input") | {name: role for role, name in given}
+    if key:
+        _check_unique(rows[key])
+    elif key := [name for name in names if part[name] == "input" and _could_be_key(rows[name])][:1]:
+        part[key[0]] = "key"
+        notes.append(f"{key[0]} is taken as the key, as its name suggests.")
+    else:
+        notes.append("No key was named: rows are told apart by their content.")
+    for name in names:
+        reason = _unfit(rows[name], rows[target], task) if part[name] == "input" else None
+        if reason:
+            part[name] = "excluded"
+            notes.append(f"{name} is no input: {reason}.")
+    inputs = [name for name in names if part[name] == "input"]
     if not inputs:
         raise UsageError(f"{file.name}: no column is left to predict {target} from.")
+    if not group and (ids := [name for name in inputs if is_id(name)]):
+        notes.append(f"--group {ids[0]} would keep rows that share it on one side of the split.")
+    if not time and (dates := [name for name in inputs if rows[name].dtype.kind == "M"]):
+        notes.append(f"--time {dates[0]} would test on the newest rows, as production will.")
+    notes.append("The limits in schema.py are guesses: check them. git holds the former files.")
 
-    lines = _declare(columns, part, key, task)
-    source = _source(file)
-    table = _table_name(file)
-    named = {"task": task, "target": target, "key": key, "group": group, "time": time}
-    write_data(config, named, exclude, {table: source})
-    if "rules" in config.get("training", {}):
-        config["training"]["rules"] = []
-    notes += roles.remarks(columns, part, exclude, without)
-    if "threshold" in config.get("promotion", {}):
-        notes.append("[promotion] threshold in config.toml was set for another target: look at it.")
-    texts = {
-        schema_file: schema_text(file.name, list(lines.values())),
-        config_file: tomlkit.dumps(config),
-    }
-    notes += _replace(texts)
-    summary = [
-        (name, part.get(name, "input"), re.sub(r"\n *", "", line).strip())
-        for name, line in lines.items()
-    ]
-    return Adopted(table, source, len(frame), without, task, summary, notes)
-
-
-def _read_config(file: Path, group: str | None, time: str | None) -> tomlkit.TOMLDocument:
-    try:
-        config = tomlkit.parse(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TOMLKitError) as error:
-        raise UsageError(f"The settings {file} can't be read: {error}") from None
-    strategy = config.get("split", {}).get("strategy")
-    if strategy in {"group", "time"} and not {"group": group, "time": time}[strategy]:
-        raise UsageError(
-            f'[split] strategy = "{strategy}" in {file.name} needs --{strategy} COLUMN. '
-            'Name one, or set it to "auto".'
-        )
-    return config
+    table = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")[:60]
+    table = table if table[:1].isalpha() else f"table_{table}".strip("_")
+    path, root = file.resolve(), project_root().resolve()
+    source = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    exclude = [name for name in names if part[name] == "excluded"] or None
+    settings = {"task": task, "target": target, "key": key, "group": group, "time": time}
+    write_settings(config, {**settings, "exclude": exclude}, {table: source})
+    lines = column_lines(rows, part, task)
+    schema = schema_text(table, lines, schema_file)
+    _write({schema_file: schema, config_file: tomlkit.dumps(config)})
+    columns = list(zip(names, part.values(), lines, strict=True))
+    return Adopted(table, source, len(rows), task, columns, notes)
 
 
 def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
-    """Read the file as ingest does; what no column can be declared for is left out."""
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder: expected a .csv or .parquet file.")
-    if _is_csv(file) and file.exists():
-        _refuse_other_separators(file)
+    """Read the file as ingest does, without what no column can be declared for."""
+    if file.suffix.lower() == ".csv" and file.is_file():
+        with file.open("rb") as lines:
+            other = re.match(rb'[^,]*?\w"?([;\t|])[^,]*$', lines.readline())
+        if other:
+            raise UsageError(
+                f"{file} seems to be separated by {other[1].decode()!r}. Write it with commas and "
+                "decimal points: pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)."
+            )
     table = read_table(str(file))
     if table.num_rows < FEWEST_ROWS:
         raise UsageError(f"{file} holds {table.num_rows} rows; at least {FEWEST_ROWS} are needed.")
-    for field in table.schema:
-        if not field.name.strip() or field.name == "__index_level_0__":
-            notes.append("A column without a name (an index that was saved?) is left out.")
-        elif not _is_plain(field.type):
-            notes.append(f"{field.name} is left out: {field.type} is no type of a column here.")
-        else:
-            continue
-        table = table.drop_columns([field.name])
-    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_type)
-    return frame
+    odd = [
+        column.name
+        for column in table.schema
+        if re.match(NO_NAME, column.name) or re.match(NO_TYPE, str(column.type))
+    ]
+    if odd:
+        notes.append(f"Left out, as they have no name or no single value per row: {odd}.")
+    return pd.DataFrame(table.drop_columns(odd).to_pandas(types_mapper=nullable_type))
 
 
-def _is_csv(file: Path) -> bool:
-    return file.suffix.lower() == ".csv"
+def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str]) -> None:
+    """Refuse a column that isn't there, or that is to play two parts."""
+    for role, name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(
+                f"--{role} {name}: the file has no such column.{meant} It has: {', '.join(names)}."
+            )
+    # A key of several columns may well have the entity or the time among them.
+    alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]
+    for name in [*alone, *key]:
+        if alone.count(name) > 1 or key.count(name) > 1:
+            raise UsageError(f"The column {name!r} was given two roles; it can play only one.")
 
 
-def _refuse_other_separators(file: Path) -> None:
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            header = lines.readline()
-    except UnicodeDecodeError:
-        return
-    found = [name for character, name in SEPARATORS.items() if character in header]
-    if found and "," not in header:
+def _settle_target(rows: pd.DataFrame, target: str, now: dict[str, Any], notes: list[str]) -> str:
+    """Return the task that the target allows: the project's present one where both are possible."""
+    values, distinct = rows[target].dropna(), rows[target].nunique()
+    if distinct < 2:
+        what = f"is always {values.iloc[0]}" if len(values) else "has no value"
+        raise UsageError(f"The target {target!r} {what}: there is nothing to learn.")
+    if is_names(values) or values.dtype.kind == "M":
         raise UsageError(
-            f"{file} seems to be separated by {found[0]}. Write it with commas and decimal "
-            "points, for example with pandas' read_csv(..., sep=..., decimal=...).to_csv(...)."
+            f"Target {target!r}: {distinct} different values in {len(values)} rows are no classes."
+        )
+    number = values.dtype in ("Int64", "float64")
+    task = "regression" if number else "classification"
+    if number and distinct <= CLASSES and (values % 1 == 0).all():
+        task = now.get("task", "classification")
+        notes.append(
+            f"{target} has {distinct} different whole numbers, which can be classes or amounts: "
+            f"the task stays {task}. To change it, edit task in [data] of config.toml."
+        )
+        if task == "classification":
+            rows[target] = rows[target].astype("Int64")  # 1.0 and 2.0 are the classes 1 and 2
+    elif now.get("task") != task:
+        notes.append(f"The task is {task} now, to suit {target}.")
+    if without := len(rows) - len(values):
+        if without > now.get("max_bad_share", MOST_BAD) * len(rows):
+            raise UsageError(f"{without} of {len(rows)} rows have no {target}: leave them out.")
+        notes.append(f"{without} rows have no {target}: ingest sets them aside.")
+    return task
+
+
+def _check_role(role: str, values: pd.Series) -> None:
+    """Refuse a column that can't name a row, or decide on which side of a split it belongs."""
+    name, missing = values.name, int(values.isna().sum())
+    if missing:
+        raise UsageError(f"The {role} {name!r} is missing in {missing} rows: name another column.")
+    if role == "time" and values.dtype.kind != "M":
+        raise UsageError(
+            f"--time {name} holds no dates, but such as {str(values.iloc[0])!r}: write them as "
+            "ISO 8601 does, such as 2024-03-23 or 2024-03-23T20:21:09."
+        )
+    if values.dtype == "float64":
+        raise UsageError(f"The {role} {name!r} holds decimal numbers: name whole ones or text.")
+
+
+def _check_unique(keys: pd.DataFrame) -> None:
+    often = keys.value_counts()
+    if often.iloc[0] > 1:
+        example = ", ".join(map(str, often.index[0]))
+        raise UsageError(
+            f"The key {', '.join(keys.columns)} is not unique: {example} is in {often.iloc[0]} "
+            "rows. Name more columns, as in --key A,B, or another one."
         )
 
 
-def _is_plain(kind: pyarrow.DataType) -> bool:
-    other = ["is_nested", "is_binary", "is_large_binary", "is_fixed_size_binary", "is_duration"]
-    return not any(getattr(pyarrow.types, test)(kind) for test in other)
+def _could_be_key(values: pd.Series) -> bool:
+    right = values.dtype in ("Int64", "str") and values.nunique() == len(values)
+    return right and is_id(str(values.name))
 
 
-def _tolerated(policy: dict[str, Any]) -> float:
-    """Return the share of bad rows that ingest puts up with."""
-    if policy.get("bad_rows") == "fail":
-        return 0.0
-    return float(policy.get("max_bad_share", Data.model_fields["max_bad_share"].default))
+def _unfit(values: pd.Series, target: pd.Series, task: str) -> str | None:
+    """Tell why a column should be no input."""
+    count, distinct = values.count(), values.nunique()
+    if not count:
+        return "empty in every row"
+    if distinct == 1 and count == len(values):
+        return "the same in every row"
+    if _gives_away(values, target, task):
+        return f"tells {target.name} by itself, so perhaps known only afterwards"
+    if is_names(values):
+        return f"{distinct} different texts in {count} rows: names or free text"
+    run = values.dtype == "Int64" and distinct == len(values) == values.max() - values.min() + 1
+    return "numbers the rows" if run or _could_be_key(values) else None
 
 
-def _source(file: Path) -> str:
-    file, root = file.resolve(), project_root().resolve()
-    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+def _gives_away(values: pd.Series, target: pd.Series, task: str) -> bool:
+    """Tell whether the target follows from this column alone, or from whether it is missing."""
+    for seen in (pd.factorize(values)[0], values.isna()):
+        pairs = pd.DataFrame({"seen": seen, "target": target}).dropna().drop_duplicates()
+        different = pairs["seen"].nunique()
+        if 1 < different == len(pairs) and different * ROWS_PER_VALUE <= target.count():
+            return True
+    if task == "classification" or values.dtype not in ("Int64", "float64"):
+        return False
+    numbers = values.astype("float64"), target.astype("float64")
+    return bool(abs(numbers[0].corr(numbers[1], min_periods=ROWS_PER_VALUE)) > 0.9999)
 
 
-def _table_name(file: Path) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")
-    return name if name[:1].isalpha() else f"table_{name}".strip("_")
-
-
-def _declare(
-    columns: dict[str, Found], part: dict[str, str], key: list[str], task: str
-) -> dict[str, str]:
-    """Return the lines of each column. What is no input is held to little."""
-    names = attributes(list(columns))
-    lines = {}
-    for name, found in columns.items():
-        role = part.get(name)
-        checks = found.limits()
-        if role in {"key", "group"} or found.looks_like_id:
-            checks = ["unique=True"] * ([name] == key) + checks[:1]
-        elif role == "excluded":
-            checks = []
-        elif role == "target" and task == "classification" and found.type == "int":
-            checks = found.exact_limits()
-        categories = None if role in {"key", "group", "excluded"} else found.categories()
-        nullable = found.nullable and role != "target"
-        lines[name] = column_line(found, names[name], checks, categories, nullable=nullable)
-    return lines
-
-
-def _replace(texts: dict[Path, str]) -> list[str]:
-    """Write all files or none; keep a copy of what git could not bring back."""
-    scratch = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
-    changed = [file for file in texts if file.exists() and _uncommitted(file)]
-    kept = project_root() / "var" / "adopt"
+def _write(texts: dict[Path, str]) -> None:
+    """Write all files or none."""
+    before = {file: file.read_bytes() for file in texts if file.exists()}
     try:
         for file, text in texts.items():
-            scratch[file].write_text(text, encoding="utf-8")
-        for file in changed:
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, kept)
-        for file in texts:
-            scratch[file].replace(file)
+            file.write_text(text, encoding="utf-8")
     except OSError as error:
+        for file, old in before.items():
+            file.write_bytes(old)
         raise UsageError(f"Nothing was adopted, as a file can't be written: {error}") from None
-    finally:
-        for file in scratch.values():
-            file.unlink(missing_ok=True)
-    names = " and ".join(file.name for file in changed)
-    return [f"{names} had uncommitted changes: a copy is in {kept}."] if changed else []
-
-
-def _uncommitted(file: Path) -> bool:
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            ["git", "status", "--porcelain", "--", file.name],  # noqa: S607 - whichever git
-            cwd=file.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        return True
-    return done.returncode != 0 or bool(done.stdout)

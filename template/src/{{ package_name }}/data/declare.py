@@ -1,186 +1,97 @@
 """The texts that declare a table: `preprocessing/schema.py` and `[data]` in config.toml."""
 
 import re
-import unicodedata
-from collections.abc import Mapping
-from itertools import chain, count
-from keyword import iskeyword
+import subprocess
+import sys
+from json import dumps
+from keyword import kwlist
+from pathlib import Path
 
+import pandas as pd
 import pandera.pandas as pa
 import tomlkit
-from tomlkit.items import Comment, Table, Whitespace
 
-from .infer import Found
+from .infer import categories, is_id, limits
 
 WIDTH = 100
-LONGEST_NAME = 60
-TAKEN = {*dir(pa.DataFrameModel), "bool", "datetime", "float", "int", "pa", "pd", "str", *"lIO"}
+TAKEN = {*dir(pa.DataFrameModel), *kwlist, *"lIO"}
+TAKEN |= {"bool", "datetime", "float", "int", "pa", "pd", "str"}
 """Names that mean something else inside the class, or are hard to read."""
+TYPES = {"Int64": "int", "float64": "float", "boolean": "bool", "datetime64[us]": "datetime"}
+NULLABLE_TYPES = TYPES | {"Int64": "pd.Int64Dtype", "boolean": "pd.BooleanDtype"}
 
-HEAD = (
-    '"""The columns, declared once: '
-    '''everything that reads, checks, serves or invents rows starts here.
-
-A column is one line: its name, its type, and what its values may be. Types are `int`, `float`,
-`bool`, `str` and `datetime`; whole numbers and flags that may be missing are `pd.Int64Dtype` and
-`pd.BooleanDtype`. Which column is the key, the entity, the time and the target is said in
-`resources/config.toml` under `[data]`; all others are inputs of the model.
-"""
-
-'''
-)
+HEAD = '"""The columns, declared once: all that reads, checks or serves rows starts here."""\n\n'
+NOQA = "# ruff: noqa: E501, PLE2502, PLE2515, RUF001, RUF100\n"  # the data's own spelling
 
 
-def schema_text(file_name: str, lines: list[str]) -> str:
-    """Return the module that declares the columns, given the lines of each."""
-    body = "\n".join(lines)
-    file_name = re.sub(r"[^\w .()+-]", "_", file_name)
-    if len(file_name) > LONGEST_NAME:
-        file_name = "the adopted file"
-    parts = []
-    if re.search(r"^    \w+: datetime\b", body, re.MULTILINE):
-        parts.append("from datetime import datetime\n\n")
-    if re.search(r"^    \w+: pd\.", body, re.MULTILINE):
-        parts.append("import pandas as pd\n")
-    parts.append("import pandera.pandas as pa\n\n\nclass Rows(pa.DataFrameModel):\n")
-    parts.append(f'    """One row of {file_name}."""\n\n{body}\n')
-    return HEAD + _exceptions(file_name + body) + "".join(parts)
-
-
-def column_line(
-    found: Found,
-    attribute: str,
-    checks: list[str],
-    categories: list[str] | None,
-    *,
-    nullable: bool,
-) -> str:
-    """Return the declaration of a column: one line, or several where that is too long.
-
-    It is laid out as ruff would, which a project's formatter then leaves alone.
-
-    Parameters
-    ----------
-    attribute
-        The column's name in the class; where it is another, the column keeps its own by an alias.
-    checks
-        Arguments of `pa.Field`, such as `ge=0`.
-    """
-    kind = {"int": "pd.Int64Dtype", "bool": "pd.BooleanDtype"}.get(found.type, found.type)
-    start = f"    {attribute}: {kind if nullable else found.type}"
-    arguments = [] if attribute == found.name else [f"alias={quoted(found.name)}"]
-    arguments += checks
-    folded = {}
-    if categories:
-        texts = [quoted(text) for text in categories]
-        arguments.append(f"isin=[{', '.join(texts)}]")
-        rows = "".join(f"            {text},\n" for text in texts)
-        folded[arguments[-1]] = f"isin=[\n{rows}        ]"
-    if nullable:
-        arguments.append("nullable=True")
-    if not arguments:
-        return start
-    line = f"{start} = pa.Field({', '.join(arguments)})"
-    if _width(line) <= WIDTH:
-        return line
-    inner = f"        {', '.join(arguments)}"
-    if _width(inner) > WIDTH:
-        comma = "," if len(arguments) > 1 else ""
-        rows_ = [f"        {text}{comma}" for text in arguments]
-        inner = "\n".join(
-            row if _width(row) <= WIDTH else f"        {folded.get(text, text)}{comma}"
-            for row, text in zip(rows_, arguments, strict=True)
-        )
-    return f"{start} = pa.Field(\n{inner}\n    )"
-
-
-def attributes(names: list[str]) -> dict[str, str]:
-    """Give each column a name that Python, pandera and ruff accept: its own where they do."""
-    given = {name: name for name in names if _fits(name)}
-    for name in names:
-        if name in given:
-            continue
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
-        plain = re.sub(r"\W+", "_", plain).lower().strip("_")[: LONGEST_NAME - 10].strip("_")
-        if not plain or plain[0].isdigit():
-            plain = f"column_{plain}".strip("_")
-        tries = chain([plain, f"{plain}_"], (f"{plain}_{number}" for number in count(2)))
-        used = set(given.values())
-        given[name] = next(safe for safe in tries if _fits(safe) and safe not in used)
-    return given
-
-
-def quoted(text: str) -> str:
-    """Return a Python literal of the text, in the quotes that ruff prefers."""
-    literal = repr(text)
-    if literal[0] == '"' or text.count('"') > text.count("'"):
-        return literal
-    return '"' + literal[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
-
-
-def write_data(
-    config: tomlkit.TOMLDocument,
-    roles: Mapping[str, object],
-    exclude: dict[str, str],
-    sources: dict[str, str],
-) -> None:
-    """Replace `[data]` and `[data.sources]`; the policy for bad rows stays as it is.
-
-    Parameters
-    ----------
-    exclude
-        Column to the reason, which becomes a comment.
-    """
-    data = tomlkit.table()
-    for name, value in roles.items():
-        if value is not None:
-            data[name] = value
-    if exclude:
-        lines = tomlkit.array()
-        for name, reason in exclude.items():
-            lines.add_line(name, comment="".join(c if c.isprintable() else " " for c in reason))
-        lines.add_line(indent="")
-        data["exclude"] = lines
-    before = config.get("data", tomlkit.table())
-    for name in ["bad_rows", "max_bad_share"]:
-        if name in before:
-            data[name] = before[name]
-    tables = tomlkit.table()
-    tables.update(sources)
-    for line in _after_last_key(before):
-        tables.add(line)
-    tables.add(tomlkit.ws(""))  # or tomlkit would put an empty line below the comments
-    data["sources"] = tables
-    config["data"] = data
-
-
-def _after_last_key(table: object) -> list[Comment | Whitespace]:
-    """Return the comments that tomlkit keeps here but which stand above the next section."""
-    lines: list[Comment | Whitespace] = []
-    for _, item in reversed(table.value.body if isinstance(table, Table) else []):
-        if not isinstance(item, Comment | Whitespace):
-            return _after_last_key(item) + lines
-        lines.insert(0, item)
+def column_lines(rows: pd.DataFrame, part: dict[str, str], task: str) -> list[str]:
+    """Return the declaration of each column. What is no input is held to little."""
+    names = _attributes(list(part))
+    lines = []
+    for name, role in part.items():
+        values, arguments = rows[name], []
+        if names[name] != name:
+            arguments.append(f"alias={dumps(name, ensure_ascii=False)}")
+        if role == "key" and [*part.values()].count("key") == 1:
+            arguments.append("unique=True")
+        if role in {"input", "target"} and not is_id(name):
+            arguments += limits(values, exact=(role, task) == ("target", "classification"))
+            if texts := categories(values):
+                arguments.append(f"isin={dumps(texts, ensure_ascii=False)}")
+        nullable = role != "target" and values.isna().any()
+        arguments += ["nullable=True"] if nullable else []
+        dtype = str(values.dtype)
+        kind = NULLABLE_TYPES.get(dtype, dtype) if nullable else TYPES.get(dtype, dtype)
+        field = f" = pa.Field({', '.join(arguments)})" if arguments else ""
+        lines.append(f"{names[name]}: {kind}{field}")
     return lines
 
 
-def _fits(name: str) -> bool:
-    mixed_case = name[:1].islower() and name != name.lower()
-    return (
-        re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
-        and not (mixed_case or iskeyword(name) or name in TAKEN)
-        and len(name) <= LONGEST_NAME
-    )
+def schema_text(table: str, lines: list[str], file: Path) -> str:
+    """Return the module that declares the columns, laid out by ruff where it is installed."""
+    kinds = [line.partition(" = ")[0].partition(": ")[2] for line in lines]
+    text = HEAD
+    text += "from datetime import datetime\n\n" if "datetime" in kinds else ""
+    text += "import pandas as pd\n" if set(kinds) & {"pd.Int64Dtype", "pd.BooleanDtype"} else ""
+    text += "import pandera.pandas as pa\n\n\nclass Rows(pa.DataFrameModel):\n"
+    text += f'    """One row of {table}: config.toml says what each column is for."""\n\n'
+    text += "".join(f"    {line}\n" for line in lines)
+    ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(file), "-"]
+    done = subprocess.run(ruff, input=text.encode(), capture_output=True, check=False)  # noqa: S603
+    text = text if done.returncode else done.stdout.decode()
+    usual = text.isascii() and max(map(len, text.splitlines())) <= WIDTH
+    return text if usual else NOQA + text
 
 
-def _width(line: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
+def write_settings(
+    config: tomlkit.TOMLDocument, settings: dict[str, object], sources: dict[str, str]
+) -> None:
+    """Replace `[data]`, but for the policy for bad rows, and empty the rules of `[training]`."""
+    before = config.get("data", tomlkit.table())
+    data, tables = tomlkit.table(), tomlkit.table()
+    data.update({name: value for name, value in settings.items() if value is not None})
+    data.update({name: before[name] for name in ["bad_rows", "max_bad_share"] if name in before})
+    tables.update(sources)
+    # Comments above the next section belong to this one, as tomlkit sees it.
+    old = before.get("sources", tables).value.body
+    last = max((place for place, (name, _) in enumerate(old) if name), default=-1)
+    for _, comment in old[last + 1 :]:
+        tables.add(comment)
+    tables.add(tomlkit.ws(""))  # or tomlkit would put an empty line below the comments
+    data["sources"] = tables
+    config["data"] = data
+    if "rules" in config.get("training", {}):
+        config["training"]["rules"] = []
 
 
-def _exceptions(text: str) -> str:
-    """Let ruff accept the data's own spelling: letters that look alike, names of any length."""
-    rules = [] if text.isascii() else ["RUF001", "RUF002"]
-    if any(_width(line) > WIDTH for line in text.splitlines()):
-        rules.append("E501")
-    return f"# ruff: noqa: {', '.join([*rules, 'RUF100'])}\n" if rules else ""
+def _attributes(names: list[str]) -> dict[str, str]:
+    """Give each column a name that Python, pandera and ruff accept: its own where they do."""
+    given: dict[str, str] = {}
+    for place, name in enumerate(names, start=1):
+        safe = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:60]
+        safe = safe if safe[:1].isalpha() else f"column_{place}_{safe}".rstrip("_")
+        safe = safe if safe[0].isupper() else safe.lower()
+        while safe in TAKEN or safe in given.values() or (safe != name and safe in names):
+            safe += "_"
+        given[name] = safe
+    return given
