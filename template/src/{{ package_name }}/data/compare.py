@@ -1,17 +1,208 @@
 """Two fingerprints in, what differs out: in statistics, and in words one can act on."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from .fingerprint import SAMPLE, Column, Fingerprint, Sums, Value
+from .fingerprint import SAMPLE, Column, Fingerprint
 
+STATISTICS = ["nulls", "distinct", "min", "max", "mean"]
+TOLERANCE = 1e-9  # how far means may be apart, relative to the largest number
 TOLERATED = {"within tolerance", "type only"}
-FLOATS, TIMES = {"float", "float32"}, {"timestamp", "timestamp with zone", "date"}
-FAMILIES = [FLOATS | {"integer", "boolean", "halffloat"}, TIMES, {"text", "binary"}]
 FLOAT32 = 2.0**-24  # how far off, relative to its size, a float32 may be
+HOUR = 3600 * 10**9  # in nanoseconds, as times are
+FAMILIES = {
+    **dict.fromkeys(["integer", "boolean", "float", "float32", "halffloat"], "number"),
+    **dict.fromkeys(["timestamp", "timestamp with zone", "date"], "time"),
+}
+
+Value = int | float | str | None
+
+
+def compare(a: Fingerprint, b: Fingerprint) -> Comparison:
+    """Compare two fingerprints."""
+    found = [*_rows(a, b), *_columns(a, b)]
+    x, y = a.rows.content, b.rows.content
+    if x != y and all(difference.kind == "type only" for difference in found):
+        new, of = _new(a.rows, b.rows)
+        sentence = (
+            "Every column holds the same values, but they are put together into other rows "
+            f"(about {new / of:.0%} of them). Was one column sorted or joined on its own?"
+        )
+        found.append(Difference(None, "rows", x, y, "rows re-paired", sentence))
+    if {difference.kind for difference in found} - TOLERATED:
+        return Comparison("different", tuple(found))
+    return Comparison("equal within tolerance" if found else "identical", tuple(found))
+
+
+def describe(comparison: Comparison) -> str:
+    """Write a comparison as a short table with the sentences below it."""
+    verdict, found = f"Verdict: {comparison.verdict}", comparison.differences
+    if not found:
+        return verdict
+    rows = [(d.column or "(table)", d.statistic, _text(d.a), _text(d.b)) for d in found]
+    table = pd.DataFrame(rows, columns=["column", "statistic", "A", "B"]).to_string(index=False)
+    return "\n".join([verdict, "", table, "", *dict.fromkeys(d.sentence for d in found)])
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    text = "-" if value is None else f"{value:,}" if isinstance(value, int) else value
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
+    before, after = a.rows.count, b.rows.count
+    if before == after:
+        return
+    # Fewer than five of the extra rows in the sample would not be proof that they are copies.
+    sure = len(b.rows.sample) < SAMPLE or abs(after - before) * SAMPLE >= 5 * b.rows.distinct
+    copies = sure and a.rows.sample == b.rows.sample
+    kind = "rows lost" if after < before else "rows duplicated" if copies else "rows added"
+    sentence = f"B has {abs(after - before):,} rows {'less' if after < before else 'more'} than A"
+    sentence += ": copies of others." if copies else "."
+    yield Difference(None, "rows", before, after, kind, sentence)
+    if after > before:
+        return
+    for name, old in a.columns.items():
+        new = b.columns.get(name)
+        if new and _is_cut(old, new, 1 - after / before):
+            x, y = _readable(old, "max"), _readable(new, "max")
+            sentence = f"`{name}` ends at {y}, not {x}: is the end cut off?"
+            yield Difference(name, "max", x, y, kind, sentence)
+
+
+def _is_cut(a: Column, b: Column, lost: float) -> bool:
+    """Tell a missing end, where a counter or a date stops early, from rows missing anywhere."""
+    counts = a.type == b.type and (a.type == "integer" or FAMILIES.get(a.type) == "time")
+    if not counts or a.min is None or a.min != b.min:
+        return False
+    return bool(a.max - b.max > 0.5 * lost * (a.max - a.min))
+
+
+def _columns(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
+    before = {name: column.content for name, column in a.columns.items()}
+    changed = [name for name, new in b.columns.items() if new.content != before.get(name)]
+    for name, old in a.columns.items():
+        new = b.columns.get(name)
+        twins = [other for other in changed if b.columns[other].content == old.content]
+        if twins and not (new and new.content == old.content):
+            changed.remove(twins[0])
+            kind = "columns swapped" if new else "column renamed"
+            sentence = f"B has in `{twins[0]}` the values that A has in `{name}`."
+            yield Difference(name, "column", name, twins[0], kind, sentence)
+        elif new:
+            yield from _values(name, old, new)
+        else:
+            yield Difference(name, "column", name, None, "column gone", f"`{name}` is gone.")
+    for name in changed:
+        if name not in a.columns:
+            yield Difference(name, "column", None, name, "column new", f"`{name}` is new in B.")
+
+
+def _new(a: Column, b: Column) -> tuple[int, int]:
+    """Of the values sampled in `b`, count those `a` does not have; and all."""
+    bar = min(x.sample[-1] if len(x.sample) == SAMPLE else 2**64 for x in (a, b))
+    sampled = {value for value in b.sample if value <= bar}
+    return len(sampled - set(a.sample)), max(len(sampled), 1)
+
+
+def _values(name: str, a: Column, b: Column) -> Iterator[Difference]:
+    families = {FAMILIES.get(kind, kind.partition("(")[0]) for kind in (a.type, b.type)}
+    if a.type != b.type and a.count and b.count:
+        kind = "type only" if a.content == b.content and len(families) == 1 else "type changed"
+        sentence = f"`{name}` is {a.type} in A and {b.type} in B."
+        yield Difference(name, "type", a.type, b.type, kind, sentence)
+        if len(families) > 1:
+            return
+    if a.content == b.content:
+        return
+    moved = [statistic for statistic in STATISTICS if _is_moved(statistic, a, b)]
+    rows = [column.count + column.nulls for column in (a, b)]
+    if rows[0] == rows[1]:
+        kind, what = _explain(a, b, moved)
+    else:  # other rows explain most; but the table with fewer of them should hold nothing new
+        fewer, more = (a, b) if rows[0] < rows[1] else (b, a)
+        new, of = _new(more, fewer)
+        kind, what = "values changed", f"the table with fewer rows has {new / of:.0%} new values"
+        if fewer.nulls > more.nulls:
+            kind, what = "nulls appeared", "the table with fewer rows has more nulls"
+        elif not new:
+            return
+    for statistic in moved or ["content"]:
+        x, y = _readable(a, statistic), _readable(b, statistic)
+        yield Difference(name, statistic, x, y, kind, f"`{name}`: {what}.")
+
+
+def _is_moved(statistic: str, a: Column, b: Column) -> bool:
+    """Tell whether a statistic is further apart than rounding or estimating explains."""
+    x, y = getattr(a, statistic), getattr(b, statistic)
+    if statistic == "distinct" and min(x, y) >= SAMPLE:
+        return bool(max(x, y) > 1.2 * min(x, y))
+    if isinstance(x, float) and isinstance(y, float):
+        return x != y and not abs(x - y) <= TOLERANCE * _size(a, b)
+    return bool(x != y)
+
+
+def _size(a: Column, b: Column) -> float:
+    ends = (a.min, a.max, b.min, b.max)
+    return max((abs(end) for end in ends if isinstance(end, int | float)), default=0)
+
+
+def _readable(column: Column, statistic: str) -> Value:
+    value: Value = getattr(column, statistic)
+    if FAMILIES.get(column.type) == "time" and statistic in {"min", "max", "mean"} and value:
+        return str(np.datetime64(int(value) // 1000, "us"))
+    return value
+
+
+def _explain(a: Column, b: Column, moved: list[str]) -> tuple[str, str]:
+    """Return the kind of difference between columns of as many rows, and words on it."""
+    if gap := abs(a.nulls - b.nulls):
+        by = f", by {(b.total - a.total) / gap:.4g} on average" if _size(a, b) else ""
+        filled = "nulls filled", f"{gap:,} nulls are filled{by}"
+        return filled if a.nulls > b.nulls else ("nulls appeared", f"{gap:,} more nulls than in A")
+    (new, of), (gone, _) = _new(a, b), _new(b, a)
+    if {a.type, b.type} <= {"float", "float32"}:
+        if a.coarse == b.coarse and set(moved) <= {"distinct"}:
+            return "within tolerance", "values differ from about the 9th digit on, no more"
+        # One value that changed is a change, even where the new one is a rounder number.
+        for better, worse, where in ((a, b, "B"), (b, a, "A")):
+            if max(new, gone) >= min(2, of) and (loss := _precision(better, worse)):
+                return "precision lost", f"in {where}, {loss}"
+    if FAMILIES.get(a.type) == "time" and (hours := _shift(a, b)):
+        return "time shifted", f"all times moved by {hours:+g} hours, as in another time zone"
+    if new and gone and a.type == "text" and of < SAMPLE and 2 * of <= a.count:
+        return "category relabelled", f"of {of} texts {new} are new, and {gone} are gone"
+    return "values changed", f"about {new / of:.0%} of the distinct values are new"
+
+
+def _gaps(a: Column, b: Column) -> list[float]:
+    return [getattr(b, name) - getattr(a, name) for name in ("min", "max", "mean")]
+
+
+def _precision(better: Column, worse: Column) -> str:
+    """Say how `worse` lost digits of `better`, if rounding explains all that moved."""
+    size, gap = _size(better, worse), max(map(abs, _gaps(better, worse)))
+    half = 0.5 * 10.0**-worse.decimals
+    if worse.decimals < better.decimals and gap <= half + 1e-12 * size:
+        return f"values are rounded to {worse.decimals} decimals"
+    if worse.single and not better.single and gap <= FLOAT32 * size:
+        return f"values went through float32, each off by up to {FLOAT32:.0e} of its size"
+    return ""
+
+
+def _shift(a: Column, b: Column) -> float:
+    """Return by how many hours all times moved, if it is what a time zone would do; else 0."""
+    first, last, mean = (gap / HOUR for gap in _gaps(a, b))
+    like_zone = all(gap % 0.25 == 0 and abs(gap) <= 15 for gap in (first, last))
+    return first if like_zone and abs(mean - first) <= 1 else 0
 
 
 @dataclass(frozen=True)
@@ -32,261 +223,3 @@ class Comparison:
 
     verdict: Literal["identical", "equal within tolerance", "different"]
     differences: tuple[Difference, ...]
-
-
-def compare(a: Fingerprint, b: Fingerprint, rtol: float = 1e-9) -> Comparison:
-    """Compare two fingerprints; `rtol` is how far statistics of floats may be apart."""
-    found = [*_renamed(a, b), *_rows(a, b), *_swapped(a, b)]
-    done = {difference.column for difference in found if difference.kind == "columns swapped"}
-    for name in a.columns:
-        if name in b.columns and name not in done:
-            found += _column(name, a, b, rtol)
-    if a.rows.key != b.rows.key and {difference.kind for difference in found} <= {"type only"}:
-        apart, of = _unseen(a.rows, b.rows)
-        sentence = (
-            "Every column holds the same values, but they are put together into other rows "
-            f"(about {apart / of:.0%} of them). Was one column sorted or joined on its own?"
-        )
-        found.append(Difference(None, "rows", a.rows.key, b.rows.key, "rows re-paired", sentence))
-    if {difference.kind for difference in found} - TOLERATED:
-        return Comparison("different", tuple(found))
-    return Comparison("equal within tolerance" if found else "identical", tuple(found))
-
-
-def describe(comparison: Comparison) -> str:
-    """Write a comparison as a short table with the sentences below it."""
-    head = ("column", "statistic", "A", "B")
-    rows = [
-        (d.column or "(table)", d.statistic, _text(d.a), _text(d.b)) for d in comparison.differences
-    ]
-    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [head, *rows]]
-    sentences = dict.fromkeys(difference.sentence for difference in comparison.differences)
-    return "\n".join(
-        [f"Verdict: {comparison.verdict}", *(["", *table, ""] if rows else []), *sentences]
-    )
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    text = "-" if value is None else f"{value:,}" if isinstance(value, int) else value
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _same(a: Column, b: Column) -> bool:
-    return a.content.key == b.content.key and a.nulls == b.nulls
-
-
-def _unseen(a: Sums, b: Sums) -> tuple[int, int]:
-    """Of the values sampled in `b`, count those `a` does not have; and all."""
-    bar = min(sums.sample[-1] if len(sums.sample) == SAMPLE else 2**64 for sums in (a, b))
-    sampled = {value for value in b.sample if value <= bar}
-    return len(sampled - set(a.sample)), max(len(sampled), 1)
-
-
-def _renamed(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
-    new = [name for name in b.columns if name not in a.columns]
-    for name in [name for name in a.columns if name not in b.columns]:
-        twin = next((other for other in new if _same(a.columns[name], b.columns[other])), None)
-        if twin is None:
-            gone = f"Column `{name}` is gone."
-            yield Difference(name, "column", name, None, "column gone", gone)
-        else:
-            new.remove(twin)
-            sentence = f"Column `{name}` is called `{twin}` in B; its values are the same."
-            yield Difference(name, "column", name, twin, "column renamed", sentence)
-    for name in new:
-        yield Difference(name, "column", None, name, "column new", f"Column `{name}` is new in B.")
-
-
-def _swapped(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
-    changed = [
-        name
-        for name in a.columns
-        if name in b.columns and not _same(a.columns[name], b.columns[name])
-    ]
-    for name in changed:
-        for other in changed:
-            if other != name and _same(a.columns[name], b.columns[other]):
-                sentence = f"B has in `{other}` the values that A has in `{name}`."
-                yield Difference(name, "column", name, other, "columns swapped", sentence)
-                break
-
-
-def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
-    before, after = a.rows.count, b.rows.count
-    if before == after:
-        return
-    gap = abs(after - before)
-    # Fewer than five of the extra rows in the sample would not be proof that they are copies.
-    sure = len(b.rows.sample) < SAMPLE or gap * SAMPLE >= 5 * b.rows.distinct
-    copies = sure and a.rows.sample == b.rows.sample
-    count = f"A has {before:,} rows, B {after:,}"
-    if after > before:
-        kind = "rows duplicated" if copies else "rows added"
-        hint = "none of them is new: they are copies" if copies else "some or all of them are new"
-        sentence = f"{count}: {gap:,} more, and {hint}."
-        yield Difference(None, "rows", before, after, kind, sentence)
-        return
-    hint = " Every distinct row is still there: copies were removed." if copies else ""
-    sentence = f"{count}: {gap:,} rows ({gap / before:.2%}) are lost.{hint}"
-    yield Difference(None, "rows", before, after, "rows lost", sentence)
-    for name, old in a.columns.items():
-        new = b.columns.get(name)
-        if new and new.type == old.type and _is_cut(old, new, gap / before):
-            sentence = (
-                f"`{name}` ends at {_text(new.max)}, not {_text(old.max)}: is the end cut off?"
-            )
-            yield Difference(name, "max", old.max, new.max, "rows lost", sentence)
-
-
-def _is_cut(a: Column, b: Column, lost: float) -> bool:
-    """Tell a missing end, where a counter or a date stops early, from rows missing anywhere."""
-    low, high, now = _number(a, a.min), _number(a, a.max), _number(b, b.max)
-    if a.type not in TIMES | {"integer"} or a.min != b.min or None in {low, high, now}:
-        return False
-    return bool(high - now > 0.5 * lost * (high - low))
-
-
-def _number(column: Column, value: Value) -> Any:
-    """Return a minimum or maximum as a number, of a time in seconds; None if there is none."""
-    if column.type in TIMES and isinstance(value, str):
-        return float(np.datetime64(value, "s").astype(np.int64))
-    return None if isinstance(value, str) else value
-
-
-def _column(name: str, a: Fingerprint, b: Fingerprint, rtol: float) -> Iterator[Difference]:
-    old, new = a.columns[name], b.columns[name]
-    same = _same(old, new)
-    if old.type != new.type and old.content.count and new.content.count:
-        kind = "type only" if same else "type changed"
-        sentence = f"`{name}` is {old.type} in A and {new.type} in B"
-        sentence += "; the values are the same." if same else "."
-        yield Difference(name, "type", old.type, new.type, kind, sentence)
-        if not any({old.type, new.type} <= family for family in FAMILIES):
-            return
-    if same:
-        return
-    if a.rows.count != b.rows.count:
-        yield from _foreign(name, a, b)
-        return
-    moved = list(_moved(old, new, rtol))
-    kind, what = _explain(old, new, {statistic for statistic, _, _ in moved})
-    for statistic, x, y in moved or [("content", old.content.key, new.content.key)]:
-        yield Difference(name, statistic, x, y, kind, f"`{name}`: {what}.")
-
-
-def _foreign(name: str, a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
-    """Find values changed where rows are missing too: the smaller table should hold nothing new."""
-    old, new = a.columns[name], b.columns[name]
-    small, large = (new, old) if b.rows.count < a.rows.count else (old, new)
-    apart, of = _unseen(large.content, small.content)
-    besides = f"`{name}`: besides, the table with fewer rows holds"
-    if apart:
-        sentence = f"{besides} values the other lacks, about {apart / of:.0%} of the distinct ones."
-        keys = old.content.key, new.content.key
-        yield Difference(name, "content", *keys, "values changed", sentence)
-    elif small.nulls > large.nulls:
-        sentence = f"{besides} more nulls than the other."
-        yield Difference(name, "nulls", old.nulls, new.nulls, "nulls appeared", sentence)
-
-
-def _statistics(column: Column) -> dict[str, Value]:
-    return {
-        "nulls": column.nulls,
-        "distinct": column.content.distinct,
-        "infinite": column.infinite,
-        "min": column.min,
-        "max": column.max,
-        "mean": column.mean,
-        "std": column.std,
-    }
-
-
-def _moved(a: Column, b: Column, rtol: float) -> Iterator[tuple[str, Value, Value]]:
-    """Yield the statistics that are further apart than rounding or estimating explains."""
-    new = _statistics(b)
-    for statistic, x in _statistics(a).items():
-        y = new[statistic]
-        if isinstance(x, float) and isinstance(y, float):
-            near = abs(x - y) <= rtol * _size(a, b)
-        else:
-            pair = a.content.distinct, b.content.distinct
-            estimated = statistic == "distinct" and min(pair) >= SAMPLE
-            near = x == y or (estimated and max(pair) < 1.2 * min(pair))
-        if not near:
-            yield statistic, _readable(a, statistic, x), _readable(b, statistic, y)
-
-
-def _readable(column: Column, statistic: str, value: Value) -> Value:
-    if statistic == "mean" and column.type in TIMES and isinstance(value, float):
-        return str(np.datetime64(round(value), "s"))
-    return value
-
-
-def _size(a: Column, b: Column) -> float:
-    """Return what a deviation is relative to: the largest number, or how far times are spread."""
-    if a.type in TIMES:
-        return max(a.std or 0, b.std or 0)
-    ends = (a.min, a.max, b.min, b.max)
-    return max((abs(end) for end in ends if isinstance(end, int | float)), default=0)
-
-
-def _explain(a: Column, b: Column, moved: set[str]) -> tuple[str, str]:
-    """Return the kind of difference between columns of as many rows, and words on it."""
-    if a.nulls != b.nulls:
-        return _explain_nulls(a, b)
-    if {a.type, b.type} <= FLOATS:
-        for better, worse, where in ((a, b, "B"), (b, a, "A")):
-            if loss := _precision(better, worse):
-                return "precision lost", f"in {where}, {loss}"
-        if a.coarse == b.coarse and moved <= {"distinct"}:
-            return "within tolerance", "values differ from about the 9th digit on, no more"
-    if shift := _shift(a, b):
-        return "time shifted", f"all times moved by {shift:+g} hours, as another time zone does"
-    apart, of = _unseen(a.content, b.content)
-    gone, _ = _unseen(b.content, a.content)
-    if apart and gone and a.type == "text" and of < SAMPLE and 2 * of <= a.content.count:
-        return "category relabelled", f"of {of} texts {apart} new and {gone} gone, so relabelled"
-    share = f", about {apart / of:.0%} of the distinct ones are new" if apart else ""
-    return "values changed", f"as many rows, but values changed{share}"
-
-
-def _explain_nulls(a: Column, b: Column) -> tuple[str, str]:
-    gap = abs(b.nulls - a.nulls)
-    if b.nulls > a.nulls:
-        return "nulls appeared", f"{gap:,} more null than in A"
-    if a.mean is None or b.mean is None or a.type in TIMES | {"text", "binary"}:
-        return "nulls filled", f"{gap:,} fewer null than in A"
-    total = b.mean * b.content.count - a.mean * a.content.count
-    return "nulls filled", f"{gap:,} fewer null than in A, filled on average with {total / gap:.4g}"
-
-
-def _precision(better: Column, worse: Column) -> str:
-    """Say how `worse` lost digits of `better`, if rounding explains all that moved."""
-    apart, of = _unseen(better.content, worse.content)
-    gone, had = _unseen(worse.content, better.content)
-    if max(apart, gone) < min(2, of) or better.mean is None or worse.mean is None:
-        return ""  # one value that changed is a change, even if the new one is a rounder number
-    size = _size(better, worse)
-    gaps = [abs(getattr(better, end) - getattr(worse, end)) for end in ("min", "max", "mean")]
-    half = 0.5 * 10.0**-worse.decimals
-    if worse.decimals < better.decimals and max(gaps) <= half + 1e-12 * size:
-        return f"rounded to {worse.decimals} decimals, each value by up to {half:g},"
-    gained = worse.single - better.single
-    allowed = FLOAT32 * size * gained / worse.content.count + 1e-14 * size
-    explained = gained > 0.5 * max(apart / of, gone / had) * worse.content.count
-    if explained and gaps[2] <= allowed and max(gaps) <= FLOAT32 * size:
-        off = f"each off by up to {FLOAT32:.0e} of its size ({FLOAT32 * size:.1g})"
-        return f"{gained:,} values went through float32, {off},"
-    return ""
-
-
-def _shift(a: Column, b: Column) -> float:
-    """Return by how many hours all times moved, if it is what a time zone would do; else 0."""
-    if not {a.type, b.type} <= TIMES or a.std is None or b.std is None:
-        return 0
-    gaps = [_number(b, getattr(b, end)) - _number(a, getattr(a, end)) for end in ("min", "max")]
-    like_zone = all(gap % 900 == 0 and abs(gap) <= 15 * 3600 for gap in gaps)
-    return gaps[0] / 3600 if like_zone and abs(a.std - b.std) <= 3600 else 0

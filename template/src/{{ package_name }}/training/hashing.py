@@ -11,6 +11,9 @@ from ..utils.errors import UsageError
 
 RESOLUTION = 10_000
 SAMPLE = 20_000
+# DuckDB hashes 8 million keys a second on two cores, a loop over hashlib 2.
+QUERY = """SELECT CAST('0x' || left(sha256(concat_ws(chr(31), $seed, *COLUMNS(*))), 8) AS UINTEGER)
+           AS h FROM keys"""
 
 
 def hash_keys(keys: pd.DataFrame, seed: str) -> np.ndarray:
@@ -23,14 +26,11 @@ def hash_keys(keys: pd.DataFrame, seed: str) -> np.ndarray:
     if not len(keys):
         raise UsageError("there are no rows to split")
     plain = pd.DataFrame({f"k{i}": _plain(keys[name]) for i, name in enumerate(keys)})
-    codes, plain = _distinct(plain)
-    # DuckDB hashes 8 million keys a second on two cores, a loop over hashlib 2.
-    query = """SELECT CAST('0x' || left(sha256(concat_ws(chr(31), $seed, *COLUMNS(*))), 8)
-                           AS UINTEGER) AS h FROM keys"""
+    places, plain = _distinct(plain["k0"]) if _are_repeated(plain) else (None, plain)
     with duckdb.connect() as connection:
         connection.register("keys", plain)
-        h = np.asarray(connection.execute(query, {"seed": seed}).fetchnumpy()["h"])
-    return h if codes is None else h[codes]
+        h = np.asarray(connection.execute(QUERY, {"seed": seed}).fetchnumpy()["h"])
+    return h if places is None else h[places]
 
 
 def buckets(h: np.ndarray) -> np.ndarray:
@@ -65,15 +65,13 @@ def _plain(column: pd.Series) -> np.ndarray | pd.Series:
     refuse_missing(column, "key")
     if types.is_bool_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype):
         return column.to_numpy(dtype=bool)
-    if types.is_unsigned_integer_dtype(column):
-        return column.to_numpy(dtype=np.uint64)
     if types.is_integer_dtype(column):
-        return column.to_numpy(dtype=np.int64)
+        unsigned = types.is_unsigned_integer_dtype(column)
+        return column.to_numpy(dtype=np.uint64 if unsigned else np.int64)
     if types.is_string_dtype(column):
         return column.reset_index(drop=True)
-    codes, values = pd.factorize(column) if column.dtype != object else (None, column)
-    texts = np.array([_text(value) for value in values], dtype=object)
-    texts = texts if codes is None else texts[codes]
+    codes, values = pd.factorize(column) if column.dtype != object else (slice(None), column)
+    texts = np.array([_text(value) for value in values], dtype=object)[codes]
     if (odd := pd.isna(texts)).any():
         row = int(np.argmax(odd))
         raise UsageError(
@@ -84,27 +82,35 @@ def _plain(column: pd.Series) -> np.ndarray | pd.Series:
 
 
 def _text(value: object) -> str | None:
-    if isinstance(value, str):
-        return str(value)
     if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, int | np.integer):
-        return str(int(value))
+        return str(value).lower()
+    if isinstance(value, str | int | np.integer):
+        return str(value)
     if isinstance(value, datetime):
         moment = pd.Timestamp(value).floor("us").to_pydatetime()
         return (moment.astimezone(UTC) if moment.tzinfo else moment).isoformat()
     return value.isoformat() if isinstance(value, date) else None
 
 
-def _distinct(keys: pd.DataFrame) -> tuple[np.ndarray | None, pd.DataFrame]:
-    """Find the distinct keys, where repeats are common enough to make up for the search."""
+def _are_repeated(keys: pd.DataFrame) -> bool:
+    """Guess whether a key repeats so often that to hash only the distinct ones is faster."""
+    if len(keys) < SAMPLE or len(keys.columns) > 1:
+        return False
     sample = keys.iloc[np.random.default_rng(0).choice(len(keys), SAMPLE)]
     # Drawn with replacement, two rows of the sample share a key with chance repeats / rows.
     repeats = 2 * sample.duplicated().sum() * len(keys) / SAMPLE**2
-    if len(keys) < SAMPLE or repeats < 4:
-        return None, keys
-    codes, _ = pd.factorize(keys.iloc[:, 0])
-    for name in keys.columns[1:]:
-        part, values = pd.factorize(keys[name])
-        codes, _ = pd.factorize(codes * len(values) + part)
-    return codes, keys[~pd.Series(codes).duplicated()]
+    return bool(repeats >= 4)
+
+
+def _distinct(keys: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return each row's place among the distinct keys, and those."""
+    key = keys.to_numpy()
+    if key.dtype.kind in "iu" and int(key.max()) - int(low := key.min()) < 4 * len(key):
+        # Integers close together are ticked off in a list, faster than looked up by hash.
+        places = key - low
+        ticked = np.zeros(int(places.max()) + 1, dtype=bool)
+        ticked[places] = True
+        places = np.cumsum(ticked, dtype=np.int64)[places] - 1
+        return places, pd.DataFrame({"k0": np.flatnonzero(ticked).astype(key.dtype) + low})
+    places, values = pd.factorize(keys)
+    return places, pd.DataFrame({"k0": values})

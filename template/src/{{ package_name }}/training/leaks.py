@@ -26,60 +26,50 @@ def find_leaks(
 
     Returns
     -------
-    At most one leak of each kind; its example does not depend on the rows' order.
+    At most one leak of each kind.
     """
     leaks = []
     entity = [group] if group else split.key
     if entity and (entity != split.key or split.strategy in {"time", "stratified"}):
         numbers = frame.groupby(entity, sort=False, observed=True).ngroup()
-        codes = numbers.fillna(-1).to_numpy(dtype=np.int64)
-        rows, example = _shared(codes, frame, split)
+        rows, example = _shared(numbers.fillna(-1).to_numpy(dtype=np.int64), split)
         if rows:
-            leaks.append(
-                Leak(
-                    "entity",
-                    rows,
-                    f"{_name(frame, entity, example[0])} is on both sides of the split "
-                    f"({', '.join(split.part.iloc[example])}); {rows} rows are concerned. "
-                    f"To keep what belongs together on one side, set group in [data] and "
-                    'strategy = "group" in [split]',
-                )
+            message = (
+                f"{_name(frame, entity, example[0])} is on both sides of the split "
+                f"({', '.join(split.part.iloc[example])}); {rows} rows are concerned. To keep what "
+                'belongs together on one side, set group in [data] and strategy = "group" in '
+                "[split]"
             )
+            leaks.append(Leak("entity", rows, message))
     if inputs:
-        codes = pd.factorize(content(frame[inputs]))[0]
-        rows, example = _shared(codes, frame, split)
+        rows, example = _shared(pd.factorize(content(frame[inputs]))[0], split)
         if rows:
             twins = (f"{_name(frame, split.key, row)} ({split.part.iloc[row]})" for row in example)
-            leaks.append(
-                Leak(
-                    "inputs",
-                    rows,
-                    f"{' and '.join(twins)} have the same inputs on both sides of the split; "
-                    f"{rows} rows are concerned. If they are copies, drop them",
-                )
+            message = (
+                f"{' and '.join(twins)} have the same inputs on both sides of the split; "
+                f"{rows} rows are concerned. If they are copies, drop them"
             )
+            leaks.append(Leak("inputs", rows, message))
     if time and split.strategy == "time":
         leaks += _future(frame[time], split.part)
     return leaks
 
 
-def _shared(codes: np.ndarray, frame: pd.DataFrame, split: Split) -> tuple[int, np.ndarray]:
-    """Count the rows whose code is in several parts, and give one row of each part for the first.
+def _shared(codes: np.ndarray, split: Split) -> tuple[int, np.ndarray]:
+    """Count the rows whose code is in several parts; give one row of each part as an example.
 
-    The first is the one with the smallest hash. A code of -1 stands for no value.
+    A code of -1 stands for no value. The example has the smallest hash, so that the rows' order
+    does not decide.
     """
-    sides = split.part.cat.codes.to_numpy()
-    seen = np.zeros((codes.max(initial=-1) + 2, len(PARTS)), dtype=bool)
-    seen[codes, sides] = True
-    seen[-1] = False
-    at = np.flatnonzero((seen.sum(axis=1) > 1)[codes])
+    sides = pd.Series(split.part.cat.codes.to_numpy())
+    of_code = sides.groupby(codes)
+    apart = (of_code.transform("min") != of_code.transform("max")) & (codes >= 0)
+    at = np.flatnonzero(apart)
     if not len(at):
         return 0, at
-    at_first = at[split.h[at] == split.h[at].min()]
-    code = codes[at_first[np.argmin(content(frame.iloc[at_first]))]]
-    members = np.flatnonzero(codes == code)
-    members = members[np.lexsort([content(frame.iloc[members]), split.h[members]])]
-    return len(at), members[np.unique(sides[members], return_index=True)[1]]
+    same = np.flatnonzero(codes == codes[at[np.argmin(split.h[at])]])
+    same = same[np.argsort(split.h[same])]
+    return len(at), same[np.unique(sides[same], return_index=True)[1]]
 
 
 def _name(frame: pd.DataFrame, key: list[str], row: int) -> str:

@@ -27,6 +27,8 @@ HASHES = 2**32
 CLASSES = 20  # a number with more distinct values than this is stratified by bins
 BINS = 10
 
+Cuts = dict[str, Any]
+
 
 def split(  # noqa: PLR0913 (the roles columns can play)
     frame: pd.DataFrame,
@@ -42,18 +44,12 @@ def split(  # noqa: PLR0913 (the roles columns can play)
 
     Parameters
     ----------
-    frame : DataFrame of shape (n_rows, n_columns)
     key : columns that identify a row. Without any, a row is known by all its values but the target.
     group : the entity's column; strategy "group" keeps all rows of an entity together.
     time : the column of strategy "time": the newest rows test, those before them validate.
     target : strategy "stratified" gives every class (or bin of a number) the same shares.
     manifest : where "time" and "stratified" keep the cuts of their first run, so that later rows
-        move nobody. Without it the cuts follow the data.
-
-    Raises
-    ------
-    UsageError : a column is missing or unfit, or a part would be empty.
-    GateRefused : the manifest was made with other settings.
+        move nobody. Settings other than it was made with are refused.
     """
     strategy = settings.resolve(group, time)
     by = {"key": None, "group": group, "time": time, "stratified": target}[strategy]
@@ -63,22 +59,22 @@ def split(  # noqa: PLR0913 (the roles columns can play)
     columns = [by] if strategy == "group" and by else key
     h = hash_keys(_keys(frame, columns, target), settings.seed)
     if by is None or strategy == "group":
-        sides = _sides(buckets(h), *settings.cuts(RESOLUTION))
-        _none_empty(sides, settings)
+        # bucket < cut, said of the hash itself
+        sides = _sides(h, *(-(-cut * HASHES // RESOLUTION) for cut in settings.cuts(RESOLUTION)))
+        _refuse_empty(sides, settings)
     else:
         made_with = {**settings.model_dump(exclude={"folds"}), "key": key, "column": by}
         made_with["strategy"] = strategy
         old = _read(manifest, made_with) if manifest else {}
+        column = _column(frame, by)
         if strategy == "time":
-            sides, cuts = _by_time(_column(frame, by), settings, old)
+            sides, cuts = _by_time(column, settings, old)
         else:
-            sides, cuts = _by_stratum(_column(frame, by), h, settings, old)
-        _none_empty(sides, settings)
+            sides, cuts = _by_stratum(column, h, settings, old)
+        _refuse_empty(sides, settings)
         if manifest and cuts != old:
             _write(manifest, {"made_with": made_with, "cuts": cuts})
-    part = pd.Series(
-        pd.Categorical.from_codes(sides, categories=pd.Index(PARTS)), index=frame.index
-    )
+    part = pd.Series(pd.Categorical.from_codes(sides, pd.Index(PARTS)), index=frame.index)
     return Split(part, h, frame, strategy, columns)
 
 
@@ -116,13 +112,12 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
 
 
-def _sides(values: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
-    return np.where(values < test_below, 2, np.where(values < validation_below, 1, 0))
+def _sides(h: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
+    return (h < validation_below).astype(np.int8) + (h < test_below)
 
 
-def _none_empty(sides: np.ndarray, settings: SplitSettings) -> None:
-    empty = [name for code, name in enumerate(PARTS) if not (sides == code).any()]
-    if empty:
+def _refuse_empty(sides: np.ndarray, settings: SplitSettings) -> None:
+    if empty := [name for side, name in enumerate(PARTS) if not (sides == side).any()]:
         raise UsageError(
             f"{' and '.join(empty)} would be empty: {len(sides)} rows are too few, or too alike, "
             f"for validation = {settings.validation:g} and test = {settings.test:g}. "
@@ -130,33 +125,28 @@ def _none_empty(sides: np.ndarray, settings: SplitSettings) -> None:
         )
 
 
-def _by_time(
-    column: pd.Series, settings: SplitSettings, old: dict[str, Any]
-) -> tuple[np.ndarray, dict[str, Any]]:
-    moments = _moments(column)
+def _by_time(column: pd.Series, settings: SplitSettings, old: Cuts) -> tuple[np.ndarray, Cuts]:
+    refuse_missing(column, "time")
+    if types.is_integer_dtype(column):
+        moments = column.to_numpy(dtype=np.int64)
+    elif types.is_datetime64_any_dtype(column) or types.infer_dtype(column) in {"date", "datetime"}:
+        moments = pd.to_datetime(column, utc=True).to_numpy("datetime64[us]")
+    else:
+        raise UsageError(
+            f"time column {column.name!r} holds {column.dtype}: declare it as a date, a timestamp "
+            "or an integer in schema.py"
+        )
     # Rows of one moment stay together: on the newer side.
     start = [-max(count, 1) for count in settings.cuts(len(moments))]
     firsts = np.sort(moments)[start].astype(str).tolist()
     cuts = old or dict(zip(["test_from", "validation_from"], firsts, strict=True))
     test, validation = (np.array(cuts[name]).astype(moments.dtype) for name in sorted(cuts))
-    return np.where(moments >= test, 2, np.where(moments >= validation, 1, 0)), cuts
-
-
-def _moments(column: pd.Series) -> np.ndarray:
-    refuse_missing(column, "time")
-    if types.is_integer_dtype(column):
-        return column.to_numpy(dtype=np.int64)
-    if types.is_datetime64_any_dtype(column) or types.infer_dtype(column) in {"date", "datetime"}:
-        return pd.to_datetime(column, utc=True).to_numpy("datetime64[us]")
-    raise UsageError(
-        f"time column {column.name!r} holds {column.dtype}: declare it as a date, a timestamp or "
-        "an integer in schema.py"
-    )
+    return (moments >= validation).astype(np.int8) + (moments >= test), cuts
 
 
 def _by_stratum(
-    column: pd.Series, h: np.ndarray, settings: SplitSettings, old: dict[str, Any]
-) -> tuple[np.ndarray, dict[str, Any]]:
+    column: pd.Series, h: np.ndarray, settings: SplitSettings, old: Cuts
+) -> tuple[np.ndarray, Cuts]:
     refuse_missing(column, "target")
     edges = old["edges"] if old else _edges(column)
     codes, names = pd.factorize(_strata(column, edges), sort=True)
@@ -195,7 +185,7 @@ def _cuts(ordered: list[int], settings: SplitSettings) -> list[int]:
     return [min(max(plain, walls[count] + 1), walls[count + 1]) for count, plain in wanted]
 
 
-def _read(manifest: Path, made_with: dict[str, Any]) -> dict[str, Any]:
+def _read(manifest: Path, made_with: dict[str, Any]) -> Cuts:
     if not manifest.exists():
         return {}
     try:
@@ -203,11 +193,8 @@ def _read(manifest: Path, made_with: dict[str, Any]) -> dict[str, Any]:
         was, cuts = dict(kept["made_with"]), dict(kept["cuts"])
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{manifest} is no split manifest: delete it to make a new one") from error
-    changed = [
-        f"{k}: {was.get(k)!r} then, {now!r} now"
-        for k, now in made_with.items()
-        if was.get(k) != now
-    ]
+    pairs = [(name, was.get(name), now) for name, now in made_with.items()]
+    changed = [f"{name}: {then!r} then, {now!r} now" for name, then, now in pairs if then != now]
     if changed:
         raise GateRefused(
             f"split: {manifest} was made with other settings ({'; '.join(changed)}), and the new "
@@ -219,7 +206,7 @@ def _read(manifest: Path, made_with: dict[str, Any]) -> dict[str, Any]:
 
 def _write(manifest: Path, kept: dict[str, Any]) -> None:
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    scratch = manifest.with_name(f"{manifest.name}.{os.getpid()}")
+    scratch = manifest.with_suffix(f".{os.getpid()}")
     scratch.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     scratch.replace(manifest)  # readers see the old file or the new one, never half of it
 
