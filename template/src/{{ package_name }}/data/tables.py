@@ -73,7 +73,7 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
     table = _open(root, name, version)
     try:
         return table.to_pyarrow_table()
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         raise UsageError(
             f"Version {table.version()} of the table {name!r} can't be read: "
             f"{str(error).splitlines()[0]}."

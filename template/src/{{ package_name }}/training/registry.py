@@ -49,7 +49,8 @@ def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) 
         found = digest(local)
         open_artifact(local, found)
     if not client.search_registered_models(f"name = '{MODEL}'"):
-        client.create_registered_model(MODEL)
+        with contextlib.suppress(MlflowException):  # another training was first
+            client.create_registered_model(MODEL)
     tags = {
         "digest": found,
         "commit": record.commit or "none",
