@@ -7,6 +7,9 @@ UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
 DO := $(UV) run --quiet
 # The long way round: every engine, and what is missing is a failure instead of a skip.
 FULL := $(filter 1,$(SLIPWAY_FULL))
+# Two files of tests at a time; the page on the pitfalls is written by one process that saw them all.
+WORKERS := $(if $(SLIPWAY_WRITE_DOCS),0,2)
+PYTEST := $(if $(FULL),--group engines) pytest -n $(WORKERS) --dist loadfile
 DEMO := build/demo
 
 help: ## List the targets
@@ -25,10 +28,10 @@ demo: | $(UV) ## Make a project in build/demo and walk it through its whole life
 	PATH="$(patsubst %/,%,$(dir $(UV))):$$PATH" $(MAKE) --no-print-directory -C $(DEMO) setup demo
 
 test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARGS=… for pytest)
-	$(DO) $(if $(FULL),--group engines) pytest $(ARGS)
+	$(DO) $(PYTEST) $(ARGS)
 
 matrix: | $(UV) ## The long mode: the life of a project for every combination of answers
-	$(DO) pytest -m long $(ARGS)
+	$(DO) $(PYTEST) -m long $(ARGS)
 
 lint: | $(UV) ## Style, likely bugs, formatting and types
 	$(DO) ruff check --extend-ignore N999 .

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "template" / "src" / "{{ package_name }}"
 IN_PLACE = ROOT / "build" / "in-place"
 IN_PLACE.mkdir(parents=True, exist_ok=True)
 link = IN_PLACE / "slipway_template"
-if not link.is_symlink():
+with suppress(FileExistsError):
     link.symlink_to(PACKAGE)
 sys.path.insert(0, str(IN_PLACE))
 

@@ -174,7 +174,7 @@ def postgres() -> Iterator[tuple[str, Callable[[str], None]]]:
             subprocess.run(command, check=True, cwd=place, stdout=subprocess.DEVNULL, **user)
 
         def sql(text: str) -> None:
-            psql = str(Path(control).parent / "psql")
+            psql = shutil.which("psql") or str(Path(control).resolve().parent / "psql")
             run(psql, "-qX", "-v", "ON_ERROR_STOP=1", "-h", place, "-p", str(port), "-c", text)
 
         initdb = "--username=postgres --auth-local=trust --auth-host=scram-sha-256 --locale=C"
@@ -232,6 +232,8 @@ def test_a_table_from_postgresql_and_its_password_nowhere(
     assert verdict == "identical"
     assert result["data"]["shipments"]["source"] == query.replace(PASSWORD, "***")
     assert "***" in project.cli("data", "history").stdout
+
+    assert PASSWORD not in project.cli("config", "show").stdout
 
     wrong = query.replace(PASSWORD, "wrong-and-secret")
     failed = project.run(*with_driver(project, "data", "ingest", wrong), code=2)

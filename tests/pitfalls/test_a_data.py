@@ -293,7 +293,7 @@ def test_a_source_that_is_too_slow(project: Project, stopped: Stopped, rows: pd.
     with sqlite3.connect(project.path / "rows.db") as database:
         rows.head(3_000).to_sql("shipments", database, index=False)
     slow = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) "
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000000) "
         "SELECT shipments.* FROM shipments, (SELECT max(i) FROM n) ORDER BY shipment_id"
     )
     source = json.dumps(f"sqlite:///{project.path}/rows.db#{slow}")

@@ -303,14 +303,14 @@ def test_odd_values_in_live_data(trained: Project, stopped: Stopped, rows: pd.Da
     pd.testing.assert_frame_equal(by_csv, by_parquet, check_exact=True)
 
 
-@pytest.mark.pitfall("B9", "the logarithm of a number that may be zero", gate="test")
-def test_a_feature_that_fails_on_the_edges(project: Project, stopped: Stopped) -> None:
-    add_feature(project, "np.log(X)")
+@pytest.mark.pitfall("B9", "nulls filled with the mean of the rows at hand", gate="test")
+def test_a_feature_that_looks_at_other_rows(project: Project, stopped: Stopped) -> None:
+    add_feature(project, "X.fillna(X.mean())")
 
     with stopped:
         said = pytest_of(project, "tests/model/test_answers.py", code=1)
 
-    stopped.says(said, "FAILED", "test_odd_rows_get_a_finite_answer[lowest]", "infinity")
+    stopped.says(said, "FAILED", "test_a_row_gets_the_same_answer_alone_and_among_others")
 
 
 @pytest.mark.pitfall("B9", "an encoder that refuses unseen categories", gate="test")

@@ -96,14 +96,10 @@ def test_bad_code_is_not_committed(
     "D6", "a bug that a test knows, committed past the hooks", gate="CI: make check"
 )
 def test_a_failing_test_stops_the_check(project: Project, stopped: Stopped) -> None:
-    project.replace(
-        project.source / "estimators/rules.py",
-        'rows["distance_km"] == 0',
-        'rows["distance_km"] < 0',
-    )
+    project.replace(project.source / "utils/seeding.py", ">> 1)", ">> 2)")
     project.git("commit", "--quiet", "--all", "--no-verify", "--message", "In a hurry")
 
     with stopped:
-        said = project.make("check", code=2)
+        said = project.make("check", code=2, PYTEST_ADDOPTS="-x")
 
-    stopped.says(said, "FAILED", "test_a_shipment_that_travels_no_distance_is_on_time")
+    stopped.says(said, "FAILED", "test_a_stream_is_the_same_on_every_machine")

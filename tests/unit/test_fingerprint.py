@@ -109,7 +109,6 @@ def test_blocks_of_a_large_table_leave_no_trace(original: Fingerprint) -> None:
     assert fingerprint(whole).digest == pieces.digest == shuffled.digest != original.digest
     income = pieces.columns["income"]
     assert income.mean == pytest.approx(large["income"].mean(), rel=1e-12)
-
     assert income.nulls == large["income"].isna().sum()
     assert pieces.columns["region"].distinct == 4
     assert pieces.columns["customer_id"].distinct == pytest.approx(300_000, rel=0.15)

@@ -6,13 +6,13 @@ import pandas as pd
 import pandera.pandas as pa
 import pyarrow
 
-from ..utils.config import Data, Settings
+from ..utils.config import Data, Settings, without_password
 from ..utils.errors import ColumnsGone, GateRefused, UsageError
 from ..utils.paths import from_root
 from . import sample, tables
 from .columns import describe
 from .fingerprint import fingerprint
-from .sources import is_query, read_table, without_password
+from .sources import is_query, read_table
 from .validation import Screened, conform, declared_types, nullable_type, screen
 
 QUARANTINE = "_quarantine"

@@ -9,9 +9,10 @@ import pyarrow.csv
 import pyarrow.parquet
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..utils.config import without_password
 from ..utils.errors import UsageError
 
 BATCH_ROWS = 50_000
@@ -73,14 +74,6 @@ def read_table(source: str) -> pa.Table:
 def is_query(source: str) -> bool:
     """Tell whether a source is a query: a database URL, `#`, and the SQL."""
     return "://" in source and "#" in source
-
-
-def without_password(source: str) -> str:
-    """Return a source as it may be shown and recorded."""
-    if not is_query(source):
-        return source
-    url, _, query = source.partition("#")
-    return f"{make_url(url).render_as_string(hide_password=True)}#{query}"
 
 
 def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:

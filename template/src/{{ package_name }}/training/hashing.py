@@ -110,7 +110,7 @@ def _distinct(keys: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:
         places = key - low
         ticked = np.zeros(int(places.max()) + 1, dtype=bool)
         ticked[places] = True
-        places = np.cumsum(ticked, dtype=np.int64)[places] - 1
+        places = np.cumsum(ticked, dtype=np.uint32)[places] - 1
         return places, pd.DataFrame({"k0": np.flatnonzero(ticked).astype(key.dtype) + low})
     places, values = pd.factorize(keys)
     return places, pd.DataFrame({"k0": values})

@@ -5,12 +5,20 @@ overridden in the environment as <PACKAGE>__SECTION__KEY.
 """
 
 import os
+import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +30,7 @@ from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
 
 CONFIG_FILE = RESOURCES / "config.toml"
+PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]+")
 PREFIX = f"{PACKAGE.name}__"
 """What settings in the environment begin with, in capitals or not."""
 
@@ -57,6 +66,11 @@ class Data(Roles):
     """What ingest does with rows that break the schema."""
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Above this share of bad rows ingest refuses the source, whatever the policy."""
+
+    @field_serializer("sources")
+    def _hide_passwords(self, sources: dict[str, str]) -> dict[str, str]:
+        """Keep passwords out of run records and out of what `config show` prints."""
+        return {name: without_password(source) for name, source in sources.items()}
 
 
 class SplitSettings(Section):
@@ -196,6 +210,12 @@ class Settings(BaseSettings):
     def tables(self) -> str:
         """The folder or URI that holds the tables."""
         return self.paths.tables or str(self.var / "tables")
+
+
+def without_password(source: str) -> str:
+    """Return a source as it may be shown and recorded."""
+    url, mark, query = source.partition("#")
+    return PASSWORD.sub(r"\1\2***", url) + mark + query if "://" in url else source
 
 
 @lru_cache
