@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -129,8 +129,8 @@ def _values(name: str, a: Column, b: Column) -> Iterator[Difference]:
         kind, what = _explain(a, b, moved)
     else:  # other rows explain most; but the table with fewer of them should hold nothing new
         fewer, more = (a, b) if rows[0] < rows[1] else (b, a)
-        new, of = _new(more, fewer)
-        kind, what = "values changed", f"the table with fewer rows has {new / of:.0%} new values"
+        new, _ = _new(more, fewer)
+        kind, what = "values changed", "values changed: the table with fewer rows has new ones"
         if fewer.nulls > more.nulls:
             kind, what = "nulls appeared", "the table with fewer rows has more nulls"
         elif not new:
@@ -156,10 +156,9 @@ def _size(a: Column, b: Column) -> float:
 
 
 def _readable(column: Column, statistic: str) -> Value:
-    value: Value = getattr(column, statistic)
-    if FAMILIES.get(column.type) == "time" and statistic in {"min", "max", "mean"} and value:
-        return str(np.datetime64(int(value) // 1000, "us"))
-    return value
+    value: Any = getattr(column, statistic)
+    time = FAMILIES.get(column.type) == "time" and statistic in {"min", "max", "mean"}
+    return str(np.datetime64(int(value) // 1000, "us")) if time and column.count else value
 
 
 def _explain(a: Column, b: Column, moved: list[str]) -> tuple[str, str]:
@@ -180,7 +179,7 @@ def _explain(a: Column, b: Column, moved: list[str]) -> tuple[str, str]:
         return "time shifted", f"all times moved by {hours:+g} hours, as in another time zone"
     if new and gone and a.type == "text" and of < SAMPLE and 2 * of <= a.count:
         return "category relabelled", f"of {of} texts {new} are new, and {gone} are gone"
-    return "values changed", f"about {new / of:.0%} of the distinct values are new"
+    return "values changed", f"values changed: about {new / of:.0%} of the distinct ones are new"
 
 
 def _gaps(a: Column, b: Column) -> list[float]:
