@@ -65,8 +65,9 @@ def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
     sure = len(b.rows.sample) < SAMPLE or abs(after - before) * SAMPLE >= 5 * b.rows.distinct
     copies = sure and a.rows.sample == b.rows.sample
     kind = "rows lost" if after < before else "rows duplicated" if copies else "rows added"
-    sentence = f"B has {abs(after - before):,} rows {'less' if after < before else 'more'} than A"
-    sentence += ": copies of others." if copies else "."
+    gap, what = abs(after - before), "are lost" if after < before else "are new"
+    sentence = f"A has {before:,} rows, B {after:,}: {gap:,} rows ({gap / max(before, 1):.2%}) "
+    sentence += "are copies of others." if copies else f"{what}."
     yield Difference(None, "rows", before, after, kind, sentence)
     if after > before:
         return
