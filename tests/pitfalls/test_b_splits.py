@@ -199,9 +199,9 @@ def test_the_future_in_the_training_rows(project: Project, stopped: Stopped) -> 
     project.replace(project.config, "sample:20000", "sample:3000")
     project.replace(
         project.source / "training/splitting.py",
-        "    return np.where(moments >= test, 2, np.where(moments >= validation, 1, 0)), cuts",
+        "    return (moments >= validation).astype(np.int8) + (moments >= test), cuts",
         "    mixed = np.random.default_rng(0).permutation(moments)\n"
-        "    return np.where(mixed >= test, 2, np.where(mixed >= validation, 1, 0)), cuts",
+        "    return (mixed >= validation).astype(np.int8) + (mixed >= test), cuts",
     )
 
     with stopped:
