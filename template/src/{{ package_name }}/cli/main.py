@@ -5,9 +5,7 @@ Importing this module loads nothing but the standard library, so that `--help` a
 """
 
 import argparse
-import json
 import sys
-from typing import NoReturn
 
 from ..utils.errors import Stop
 
@@ -93,8 +91,8 @@ COMMANDS: dict[str, tuple[str, Options]] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command and exit with 0 (done), 1 (a gate said no) or 2 (wrong use)."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return 0 (done), 1 (a gate said no) or 2 (wrong use)."""
     options = _parser().parse_args(arguments)
     try:
         from . import commands
@@ -107,14 +105,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         text, result, code = "", {"error": str(error)}, 2
         sys.stderr.write(f"{error}\n")
     except KeyboardInterrupt:
-        sys.exit(130)
-    said = json.dumps(result, default=str) if options.json else text
+        return 130
+    if options.json:
+        import json
+
+        text = json.dumps(result, default=str)
     try:
-        sys.stdout.write(f"{said}\n" if said else "")
+        sys.stdout.write(f"{text}\n" if text else "")
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read this has seen enough
         sys.stdout = None
-    sys.exit(code)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
