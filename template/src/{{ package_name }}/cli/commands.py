@@ -7,9 +7,11 @@ import argparse
 import importlib.util
 import logging
 import signal
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +177,14 @@ def _promote(options: argparse.Namespace) -> Result:
     from ..preprocessing.schema import Rows
     from ..training import promotion, tracking
 
-    settings = config.load()
-    decision = promotion.promote(
-        tracking.connect(settings),
-        options.version,
-        settings,
-        Rows.to_schema(),
-        allow_dirty=options.allow_dirty,
-    )
+    settings, schema = config.load(), Rows.to_schema()
+    client, dirty = tracking.connect(settings), options.allow_dirty
+    if options.challenger:
+        decision = promotion.challenge(client, options.version, settings, schema)
+    else:
+        decision = promotion.promote(client, options.version, settings, schema, allow_dirty=dirty)
+    if decision.promoted and options.challenger:
+        return f"Version {decision.version} is the challenger.", asdict(decision), 0
     if decision.promoted:
         return f"Version {decision.version} is the champion.", asdict(decision), 0
     lines = [f"Version {decision.version} was not promoted.", *decision.reasons]
@@ -264,6 +266,63 @@ def _show(_: argparse.Namespace) -> Result:
     return "\n".join(lines).rstrip(), settings, 0
 
 
+def _replay(options: argparse.Namespace) -> Result:
+    _needs_service("replay")
+    from ..service.journal import open_journal
+    from ..service.replay import replay
+    from ..training import tracking
+
+    settings = config.load()
+    found = replay(tracking.connect(settings), settings, open_journal(settings), options.id)
+    made = datetime.fromtimestamp(found.time, UTC).isoformat(" ", "seconds")
+    lines = [
+        f"{found.verdict}: {found.prediction} by version {found.version} ({found.runtime}), {made}"
+    ]
+    lines += [f"  {one.what}: {one.then} then, {one.now} now" for one in found.differences]
+    lines += [f"  {name} = {value}" for name, value in found.inputs.items()]
+    return "\n".join(lines), asdict(found), 0 if found.verdict == "identical" else 1
+
+
+def _outcomes(options: argparse.Namespace) -> Result:
+    _needs_service("outcomes")
+    from ..monitoring import performance
+    from ..preprocessing.schema import Rows
+    from ..service.journal import open_journal
+
+    settings = config.load()
+    journal = open_journal(settings)
+    taken = performance.take_in(options.file, Rows.to_schema(), settings.data, journal)
+    found = performance.by_version(journal.judged())
+    lines = [
+        f"{taken.matched:,} of {taken.rows:,} outcomes belong to a prediction "
+        f"({taken.unmatched:,} to none, {taken.rejected:,} can't be read)"
+    ]
+    lines += [
+        f"  version {one.version} as {one.group}: {one.metric} {one.mean:.4f} "
+        f"({one.low:.4f} to {one.high:.4f}) on {one.predictions:,} predictions"
+        + ("" if one.value is None else f", worth {one.value:.4g} each")
+        for one in found
+    ]
+    return "\n".join(lines), asdict(taken) | {"results": [asdict(one) for one in found]}, 0
+
+
+def _export(options: argparse.Namespace) -> Result:
+    _needs_service("journal export")
+    from ..service.journal import export, open_journal
+
+    since = time.time() - 86_400 * options.days
+    rows = export(open_journal(config.load()), Path(options.output), since)
+    return f"{rows:,} predictions in {options.output}", {"rows": rows, "output": options.output}, 0
+
+
+def _needs_service(command: str) -> None:
+    if importlib.util.find_spec("..service.journal", __package__) is None:
+        raise UsageError(
+            f"`{command}` reads the journal of the service, and this project delivers in batch. "
+            "To add a service: uvx copier update --data delivery=both"
+        )
+
+
 def _later(options: argparse.Namespace) -> Result:
     raise UsageError(f"`{options.command}` has no room yet: it comes with a later version.")
 
@@ -281,8 +340,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "audit": _audit,
     "serve": _serve,
     "predict": _predict,
-    "replay": _later,
-    "outcomes": _later,
+    "replay": _replay,
+    "outcomes": _outcomes,
+    "journal export": _export,
     "monitor": _later,
     "config show": _show,
 }

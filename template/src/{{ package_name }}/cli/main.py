@@ -61,7 +61,14 @@ COMMANDS: dict[str, tuple[str, Options]] = {
         "Split, fit, evaluate, record, register, and promote if the gate lets it pass.",
         [_option("--no-promote", action="store_true", help="stop after registering"), DIRTY],
     ),
-    "promote": ("Make a version the champion if every gate lets it pass.", [VERSION, DIRTY]),
+    "promote": (
+        "Make a version the champion if every gate lets it pass.",
+        [
+            VERSION,
+            DIRTY,
+            _option("--challenger", action="store_true", help="let it answer a share beside"),
+        ],
+    ),
     "rollback": ("Make the previous champion the champion again.", []),
     "reproduce": ("Train a past run again and compare.", [_option("run", metavar="RUN")]),
     "audit": (
@@ -85,7 +92,17 @@ COMMANDS: dict[str, tuple[str, Options]] = {
         ],
     ),
     "replay": ("Repeat a past prediction and compare.", [_option("id", metavar="ID")]),
-    "outcomes": ("Take in what really happened.", [_option("file", metavar="FILE")]),
+    "outcomes": (
+        "Join what really happened to the predictions, and judge each version by it.",
+        [_option("file", metavar="FILE", help="prediction_id or key, the target, maybe a value")],
+    ),
+    "journal export": (
+        "Write past predictions with their inputs to a file or Delta table.",
+        [
+            _option("output", metavar="OUTPUT"),
+            _option("--days", type=float, default=36_500, metavar="D", help="the last D days only"),
+        ],
+    ),
     "monitor": ("Look for drift, silence, decay and staleness.", []),
     "config show": ("Print all settings as they are in force.", []),
 }

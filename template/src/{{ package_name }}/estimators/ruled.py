@@ -11,7 +11,7 @@ from ..data.columns import Columns
 from ..preprocessing.features import make_features
 from ..utils.errors import UsageError
 from .model import make_model
-from .rules import RULES
+from .rules import RULES, Inputs
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
@@ -32,6 +32,16 @@ def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> 
     return kind(Pipeline(steps), rules)
 
 
+def apply_rules(
+    rules: list[str], rows: Inputs | pd.DataFrame, answers: np.ndarray, classes: list[Any] | None
+) -> np.ndarray:
+    """Pass answers through the rules of these names, one after another; see estimators/rules.py."""
+    arrays = {str(name): np.asarray(values) for name, values in rows.items()} if rules else {}
+    for name in rules:
+        answers = RULES[name](arrays, answers, classes)
+    return answers
+
+
 class _Ruled(MetaEstimatorMixin, BaseEstimator):
     """A pipeline whose answers pass through rules."""
 
@@ -46,11 +56,6 @@ class _Ruled(MetaEstimatorMixin, BaseEstimator):
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
 
-    def _apply(self, X: pd.DataFrame, answers: np.ndarray, classes: Any) -> np.ndarray:
-        for name in self.rules:
-            answers = RULES[name](X, answers, classes)
-        return answers
-
 
 class RuledClassifier(ClassifierMixin, _Ruled):
     """A classifier whose probabilities pass through rules; the label is the most probable one."""
@@ -63,15 +68,12 @@ class RuledClassifier(ClassifierMixin, _Ruled):
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""
-        return self.ruled(X, self.pipeline_.predict_proba(X))
+        shares = self.pipeline_.predict_proba(X)
+        return apply_rules(self.rules, X, shares, self.classes_.tolist())
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return labels, shape (n_rows,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-    def ruled(self, X: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
-        """Pass the pipeline's probabilities through the rules."""
-        return self._apply(X, answers, self.classes_.tolist())
 
 
 class RuledRegressor(RegressorMixin, _Ruled):
@@ -79,8 +81,4 @@ class RuledRegressor(RegressorMixin, _Ruled):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return values, shape (n_rows,)."""
-        return self.ruled(X, self.pipeline_.predict(X))
-
-    def ruled(self, X: pd.DataFrame, answers: np.ndarray) -> np.ndarray:
-        """Pass the pipeline's values through the rules."""
-        return self._apply(X, answers, None)
+        return apply_rules(self.rules, X, self.pipeline_.predict(X), None)

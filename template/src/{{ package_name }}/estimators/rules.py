@@ -5,20 +5,19 @@ classification an answer is a row of probabilities in the order of `classes`, fo
 number (`classes` is None then). A rule works when `[training] rules` in config.toml names it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-Rule = Callable[[pd.DataFrame, np.ndarray, list[Any] | None], np.ndarray]
+Inputs = Mapping[str, np.ndarray]
+"""Each input of the model by name, shape (n_rows,)."""
+Rule = Callable[[Inputs, np.ndarray, list[Any] | None], np.ndarray]
 
 
-def collected_at_depot(
-    rows: pd.DataFrame, answers: np.ndarray, classes: list[Any] | None
-) -> np.ndarray:
+def collected_at_depot(rows: Inputs, answers: np.ndarray, classes: list[Any] | None) -> np.ndarray:
     """Answer `on time` or zero days for a shipment that travels no distance."""
-    spot = (rows["distance_km"] == 0).to_numpy()
+    spot = rows["distance_km"] == 0
     if classes is None:
         return np.where(spot, 0.0, answers)
     on_time = np.array([float(not late) for late in classes])

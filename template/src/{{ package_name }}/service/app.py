@@ -1,29 +1,42 @@
-"""The REST service: checks a request against the schema, asks the scorer, answers."""
+"""The REST service: its routes, made from the schema."""
 
-import logging
+import gc
 import threading
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version as installed
+from typing import Any
 
-import pandas as pd
 import pandera.pandas as pa
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from mlflow import MlflowClient
 from pydantic import BaseModel
 
-from ..data.columns import describe
+from ..data.columns import categories, describe
 from ..data.sample import example_row
-from ..data.validation import screen
-from ..training import registry
+from ..training.registry import CHALLENGER, CHAMPION
 from ..utils.config import Settings
-from ..utils.errors import Stop
+from ..utils.paths import PACKAGE
+from .answer import Answerer
+from .batching import Batcher
+from .journal import open_journal
+from .metrics import Metrics
+from .pages import try_page
+from .predict import Predict, PredictRoute
+from .reference import docs_page
 from .requests import Rows, request_model
-from .scoring import Predictions, Scorer, askable, load_scorer
+from .scoring import askable
+from .versions import Versions
 
-log = logging.getLogger(__name__)
+REFUSALS = {
+    "401": "The API key is missing or wrong.",
+    "413": "The body is too large.",
+    "422": "A field is wrong; it is named.",
+    "500": "The model's answer is not finite, so it is not sent.",
+    "503": "Too much load, or the prediction can't be recorded; try again after Retry-After.",
+}
 
 
 class Prediction(BaseModel):
@@ -35,10 +48,12 @@ class Prediction(BaseModel):
     """Of the class that was predicted."""
     probabilities: dict[str, float] | None = None
     group: str
+    """`champion` or `challenger`: whose answer this is."""
+    version: int
 
 
 class Model(BaseModel):
-    """Which model answered."""
+    """Which model answers."""
 
     name: str
     version: int
@@ -52,114 +67,119 @@ class Answer(BaseModel):
     model: Model
 
 
-class Champion:
-    """The scorer that answers, exchanged while the service runs when the champion changes."""
+class Standing(Model):
+    """The champion, and where it and this service come from."""
 
-    def __init__(
-        self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
-    ) -> None:
-        self.client, self.settings, self.schema = client, settings, schema
-        self.scorer = load_scorer(client, settings, schema)
-        self.stopped = threading.Event()
-
-    def watch(self) -> None:
-        """Look for a new champion until stopped; one that fails to load never answers."""
-        refused: int | None = None
-        while not self.stopped.wait(self.settings.service.poll_seconds):
-            try:
-                version = registry.champion(self.client).version
-                if version not in {self.scorer.version, refused}:
-                    refused = version
-                    self.scorer = load_scorer(self.client, self.settings, self.schema)
-                    log.info("version %s answers now", version)
-            except Stop as reason:
-                log.error("version %s goes on answering: %s", self.scorer.version, reason)  # noqa: TRY400 - the reason says it all
-            except Exception:
-                log.exception("looking for a new champion failed; trying again")
+    commit: str | None
+    package: str
+    challenger: int | None
 
 
-def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> FastAPI:
+def create_app(
+    client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
+) -> PredictRoute:
     """Return the service, with the champion loaded and proved.
 
     Raises
     ------
     UsageError
-        There is no champion yet.
+        There is no champion yet, or the journal can't be opened.
     GateRefused
         The champion fails a gate.
     """
-    champion = Champion(client, settings, schema)
+    limits = settings.service
+    versions = Versions(client, settings, schema)
     columns = describe(schema, settings.data)
+    journal, metrics = open_journal(settings), Metrics(versions.now.champion)
+    listed = {name: categories(schema.columns[name]) for name in columns.of("category")}
+    known = {name: frozenset(values) for name, values in listed.items() if values}
+    answerer = Answerer(versions, journal, metrics, columns, known)
+    batcher = Batcher(answerer.answer, answerer.quick, limits.queue, limits.timeout_seconds)
+    example = example_row(schema, columns)
+    form = request_model(schema, columns, example, limits.max_rows)
     asked = askable(schema, columns)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher = threading.Thread(target=champion.watch, daemon=True)
-        watcher.start()
+        stopped = threading.Event()
+        for work in (versions.watch, journal.tidy):
+            threading.Thread(target=work, args=[stopped], daemon=True).start()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays; looking through it again costs milliseconds
         yield
-        champion.stopped.set()
+        stopped.set()
+        gc.unfreeze()
 
-    app = FastAPI(title=champion.scorer.name, lifespan=lifespan)
-
-    def predict(request: Rows) -> Answer:
-        """Answer one row or many."""
-        scorer = champion.scorer
-        rows = pd.DataFrame([row.model_dump(by_alias=True) for row in request.rows])
-        screened = screen(rows, asked)
-        if len(screened.bad):
-            raise HTTPException(422, screened.bad[["row", "reason"]].to_dict("records"))
-        predictions = scorer.predict(screened.good)
-        if not predictions.finite.all():
-            raise HTTPException(500, "The model's answer is not finite; it was not sent.")
-        return Answer(
-            predictions=[_prediction(scorer, predictions, row) for row in range(len(rows))],
-            model=_model(scorer),
-        )
-
-    predict.__annotations__["request"] = request_model(
-        schema, columns, example_row(schema, columns), settings.service.max_rows
+    app = FastAPI(
+        title=versions.now.champion.name, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.post("/predict")(predict)
-
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        """Name what is wrong and where; what was sent is not sent back, as it may be no text."""
-        said = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
-        return JSONResponse({"detail": said}, 422)
 
     @app.get("/health/live")
-    def live() -> dict[str, str]:
+    async def live() -> dict[str, str]:
         """Tell that the process runs."""
         return {"status": "alive"}
 
     @app.get("/health/ready")
-    def ready() -> dict[str, str]:
-        """Tell that a model is loaded and answers."""
-        return {"status": "ready"}
+    async def ready() -> JSONResponse:
+        """Tell whether predictions are answered: a model is loaded and the journal takes them."""
+        if answerer.writable:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"detail": "The journal takes no predictions."}, 503)
 
     @app.get("/model")
-    def model() -> Model:
-        """Tell which model answers."""
-        return _model(champion.scorer)
+    async def model() -> Standing:
+        """Tell which model answers, and where it comes from."""
+        now = versions.now
+        return Standing(
+            name=now.champion.name,
+            version=now.champion.version,
+            runtime=now.champion.runtime,
+            commit=now.champion.artifact.about.commit,
+            package=installed(PACKAGE.name),
+            challenger=now.challenger.version if now.challenger else None,
+        )
 
-    return app
+    @app.get("/metrics")
+    def figures() -> Response:
+        """Return the figures of the service for Prometheus."""
+        now = versions.now
+        metrics.answering.labels(CHAMPION).set(now.champion.version)
+        metrics.answering.labels(CHALLENGER).set(now.challenger.version if now.challenger else 0)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(try_page(app.title, schema, columns, example))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    app.openapi = lambda: _openapi(app, form)  # type: ignore[method-assign]
+    return PredictRoute(app, Predict(form, asked, batcher, versions, metrics))
 
 
-def _model(scorer: Scorer) -> Model:
-    return Model(name=scorer.name, version=scorer.version, runtime=scorer.runtime)
-
-
-def _prediction(scorer: Scorer, predictions: Predictions, row: int) -> Prediction:
-    shares = None
-    if predictions.probabilities is not None and scorer.classes is not None:
-        named = zip(scorer.classes, predictions.probabilities[row].tolist(), strict=True)
-        shares = {
-            str(label).lower() if isinstance(label, bool) else str(label): p for label, p in named
+def _openapi(app: FastAPI, form: type[Rows]) -> dict[str, Any]:
+    """Describe /predict beside the routes that FastAPI knows."""
+    if app.openapi_schema is None:
+        said = get_openapi(title=app.title, version=installed(PACKAGE.name), routes=app.routes)
+        parts = said.setdefault("components", {}).setdefault("schemas", {})
+        for model in (form, Answer):
+            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            parts |= described.pop("$defs", {}) | {model.__name__: described}
+        answer = _json("What the model says", "Answer")
+        refused = {code: {"description": text} for code, text in REFUSALS.items()}
+        said["paths"]["/predict"] = {
+            "post": {
+                "summary": "Answer one row or many.",
+                "requestBody": {"required": True} | _json("", form.__name__),
+                "responses": {"200": answer} | refused,
+            }
         }
-    return Prediction(
-        id=uuid.uuid4().hex,
-        prediction=predictions.labels[row],
-        probability=max(shares.values()) if shares else None,
-        probabilities=shares,
-        group="champion",
-    )
+        app.openapi_schema = said
+    return app.openapi_schema
+
+
+def _json(description: str, model: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

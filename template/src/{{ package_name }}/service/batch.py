@@ -1,25 +1,17 @@
 """Scores a file or table of any length, holding one chunk at a time."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
-import pyarrow
-import pyarrow.csv
-import pyarrow.parquet
 from tqdm import tqdm
 
+from ..data.sinks import appearing, check_name
 from ..data.sources import read_batches
 from ..data.validation import Screened, conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
-from .scoring import Scorer, askable
-
-SUFFIXES = [".csv", ".parquet"]
+from .scoring import Scorer, askable, label_text
 
 
 @dataclass(frozen=True)
@@ -48,14 +40,13 @@ def score_file(
     UsageError
         The source can't be read or lacks an input, or no row of it could be scored.
     """
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"{output}: expected a name that ends in .csv or .parquet.")
+    check_name(output)
     rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     rows = scored = 0
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
-    with progress, _appearing(rejects) as reject, _appearing(output) as write:
+    with progress, appearing(rejects) as reject, appearing(output) as write:
         for batch in read_batches(source, chunk_rows):
             frame = batch.to_pandas(types_mapper=nullable_type)
             screened = screen(frame, asked)
@@ -87,36 +78,9 @@ def _scored(
     made["prediction"] = pd.Series(predictions.labels, index=made.index)
     if predictions.probabilities is not None:
         for number, label in enumerate(scorer.classes or []):
-            made[f"probability_{str(label).lower()}"] = predictions.probabilities[:, number]
+            made[f"probability_{label_text(label)}"] = predictions.probabilities[:, number]
     made["model_version"] = scorer.version
     infinite = pd.DataFrame({"row": screened.positions[~predictions.finite]})
     infinite["reason"] = "the model's answer is not finite"
     bad = pd.concat([screened.bad, infinite], ignore_index=True)
     return made[predictions.finite], bad
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Write frames to a file that appears under its name only when all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    writer: Any = None
-
-    def write(frame: pd.DataFrame) -> None:
-        nonlocal writer
-        if frame.empty:
-            return
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-        if writer is None:
-            kind = {".csv": pyarrow.csv.CSVWriter, ".parquet": pyarrow.parquet.ParquetWriter}
-            writer = kind[path.suffix](scratch, table.schema)
-        writer.write_table(table.cast(writer.schema) if path.suffix == ".parquet" else table)
-
-    try:
-        yield write
-        path.unlink(missing_ok=True)
-        if writer is not None:
-            writer.close()
-            scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -1,12 +1,16 @@
 """The request model, made from the schema: what a caller must and may send."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import numpy as np
 import pandera.pandas as pa
 from pydantic import BaseModel, ConfigDict, Field, Strict, create_model, model_validator
 
-from ..data.columns import Columns, categories, kind_of, limits
+from ..data.columns import Columns, Kind, categories, kind_of, limits
+from ..data.validation import MISSING
+from ..training.graph import Arrays
 
 TYPES: dict[str, Any] = {
     "flag": Annotated[bool, Strict()],
@@ -62,6 +66,33 @@ def request_model(
     row = create_model("Row", __base__=Base, **fields)
     rows = (list[row], Field(min_length=1, max_length=max_rows))  # type: ignore[valid-type]
     return create_model("Request", __base__=Rows, rows=rows)
+
+
+def read_rows(rows: Sequence[BaseModel], names: list[str]) -> dict[str, list[Any]]:
+    """Return the values of checked rows by column, None where one is missing."""
+    fields = {field.alias: attribute for attribute, field in type(rows[0]).model_fields.items()}
+    return {name: [getattr(row, fields[name]) for row in rows] for name in names}
+
+
+def to_arrays(values: dict[str, list[Any]], columns: Columns) -> Arrays:
+    """Return the model's inputs from checked values, as `data.validation.to_inputs` makes them."""
+    return {name: _array(values[name], kind) for name, kind in columns.kinds.items()}
+
+
+def _array(values: list[Any], kind: Kind) -> np.ndarray:
+    if kind == "category":
+        return np.array([value or MISSING for value in values], dtype=object)
+    if kind == "date":
+        return np.array([_in_utc(value) for value in values], dtype="datetime64[us]")
+    return np.array(values, dtype="float64")  # None becomes NaN
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    return (
+        value
+        if value is None or value.tzinfo is None
+        else value.astimezone(UTC).replace(tzinfo=None)
+    )
 
 
 def _type(column: pa.Column) -> Any:

@@ -1,5 +1,6 @@
 """The one path to a prediction: REST, batch and whatever comes later all walk it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..data.columns import Columns, describe
 from ..data.validation import to_inputs
 from ..training import registry
 from ..training.artifact import Artifact
+from ..training.graph import Arrays
 from ..training.tracking import MODEL
 from ..utils.config import Settings
 from ..utils.errors import GateRefused
@@ -28,15 +30,26 @@ class Predictions:
     finite: np.ndarray
     """Whether each answer is finite; one that is not must never leave."""
 
+    def shares(self, classes: list[Any] | None) -> Iterable[dict[str, float] | None]:
+        """Return the probability of each class for each row, None for regression."""
+        if self.probabilities is None or classes is None:
+            return [None] * len(self.labels)
+        names = [label_text(label) for label in classes]
+        return (dict(zip(names, row, strict=True)) for row in self.probabilities.tolist())
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """A version of the model, loaded and proved."""
 
     artifact: Artifact
     version: int
     name: str = MODEL
-    runtime: str = "sklearn"
+
+    @property
+    def runtime(self) -> str:
+        """What computes the answers: `onnx`, or `sklearn` where the model can't be converted."""
+        return self.artifact.about.runtime
 
     @property
     def classes(self) -> list[Any] | None:
@@ -45,15 +58,24 @@ class Scorer:
 
     def predict(self, rows: pd.DataFrame) -> Predictions:
         """Answer rows in the declared types, as `data.validation.screen` returns them."""
-        if rows.empty:  # scikit-learn refuses to answer nothing
+        return self.answer(to_inputs(rows, self.artifact.columns))
+
+    def answer(self, inputs: Arrays) -> Predictions:
+        """Answer inputs by name, each as `data.validation.to_inputs` makes it, shape (n_rows,)."""
+        if not len(inputs[self.artifact.columns.inputs[0]]):  # scikit-learn refuses to answer none
             answers: np.ndarray = np.empty((0, len(self.classes)) if self.classes else 0)
         else:
-            answers = self.artifact.answer(to_inputs(rows, self.artifact.columns))
+            answers = self.artifact.answer(inputs)
         if self.classes is None:
             return Predictions(answers.tolist(), None, np.isfinite(answers))
         finite = np.isfinite(answers).all(axis=1)
         chosen = np.where(finite, answers.argmax(axis=1), 0)
         return Predictions([self.classes[number] for number in chosen], answers, finite)
+
+
+def label_text(label: Any) -> str:
+    """Return a class as it is written in JSON."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def load_scorer(

@@ -1,11 +1,16 @@
-"""Starts the REST service on a port of its own."""
+"""Starts the REST service on a port of its own, in one process or several."""
 
+import os
 import socket
+import tempfile
+from typing import Any
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from ..preprocessing.schema import Rows
 from ..training import tracking
+from ..utils import config
 from ..utils.config import Settings
 from ..utils.errors import UsageError
 from .app import create_app
@@ -19,8 +24,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     UsageError
         The port is taken, or there is no champion yet.
     """
-    if workers != 1:
-        raise UsageError("--workers: more than one comes with a later version.")
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: at least one is needed.")
     if not 0 <= port <= 65_535:
         raise UsageError(f"--port {port}: ports go from 0 to 65535.")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
@@ -31,5 +36,32 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             raise UsageError(
                 f"{host}:{port} can't be used: {error.strerror}. Try --port."
             ) from None
-        app = create_app(tracking.connect(settings), settings, Rows.to_schema())
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])
+        if workers == 1:
+            uvicorn.Server(_config(_create(settings))).run([listener])
+            return
+        with tempfile.TemporaryDirectory() as figures:  # what the workers add up for /metrics
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
+            _create(settings)  # whatever is wrong shows here, once
+            several = _config(f"{__name__}:create_worker", workers)
+            Multiprocess(several, [listener]).run()
+
+
+def create_worker() -> object:
+    """Return the service for one of several processes."""
+    return _create(config.load())
+
+
+def _create(settings: Settings) -> object:
+    return create_app(tracking.connect(settings), settings, Rows.to_schema())
+
+
+def _config(app: Any, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=30,
+        backlog=2048,
+    )

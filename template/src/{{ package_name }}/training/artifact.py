@@ -6,6 +6,7 @@ and features computed another way.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..data.columns import Columns, Kind
 from ..estimators.model import TRUSTED
+from ..estimators.ruled import apply_rules
 from ..utils import environment
 from ..utils.config import Roles
 from ..utils.errors import GateRefused
 from .evaluation import answers
+from .graph import FILE as GRAPH_FILE
+from .graph import Arrays, Graph
 
 GOLDEN, ABOUT, MODEL_FILE = "golden.parquet", "about.json", "model.skops"
 TOLERANCE = 1e-6
@@ -37,6 +41,11 @@ class About(BaseModel):
     roles: Roles
     kinds: dict[str, Kind]
     classes: list[bool | int | float | str] | None
+    rules: list[str]
+    runtime: str
+    """`onnx` where the graph proved to answer as the pipeline does, else `sklearn`."""
+    runtime_reason: str
+    """Why it is not `onnx`."""
     versions: dict[str, str]
     commit: str | None
 
@@ -45,23 +54,20 @@ class About(BaseModel):
 class Artifact:
     """A model that has shown that it answers as it did at training."""
 
-    estimator: BaseEstimator
     about: About
     golden: pd.DataFrame
     """Inputs, shape (n_rows, n_inputs), whose answers were stored at training."""
+    answer: Callable[[Arrays], np.ndarray]
+    """From inputs by name to probabilities (n_rows, n_classes) or values (n_rows,)."""
 
     @property
     def columns(self) -> Columns:
         """The columns as they were when the model was trained."""
         return Columns(self.about.roles, self.about.kinds)
 
-    def answer(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Return probabilities (n_rows, n_classes) or values (n_rows,)."""
-        return answers(self.estimator, inputs)
-
 
 def write_extras(
-    folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame
+    folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame, graph: bytes | None
 ) -> list[str]:
     """Write what travels with the model beside its own file, and return the paths."""
     answered = answers(estimator, golden).reshape(len(golden), -1)
@@ -70,7 +76,9 @@ def write_extras(
     )
     stored.to_parquet(folder / GOLDEN, index=False)
     (folder / ABOUT).write_text(about.model_dump_json(indent=1))
-    return [str(folder / GOLDEN), str(folder / ABOUT)]
+    if graph is not None:
+        (folder / GRAPH_FILE).write_bytes(graph)
+    return [str(path) for path in sorted(folder.iterdir())]
 
 
 def digest(folder: Path) -> str:
@@ -83,7 +91,9 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifact:
+def open_artifact(
+    folder: Path, expected: str, *, strict: bool = True, runtime: str | None = None
+) -> Artifact:
     """Load a model from its folder, after it has shown what it must.
 
     Parameters
@@ -92,6 +102,8 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
         The digest that the registry knows.
     strict
         Whether another version of Python or of a library is refused.
+    runtime
+        `onnx` or `sklearn`; by default the one that training chose.
 
     Raises
     ------
@@ -108,14 +120,10 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
     about = About.model_validate_json((extras / ABOUT).read_text())
     if strict:
         _compare_versions(about.versions, environment.versions())
-    try:
-        estimator = skops.io.load(folder / MODEL_FILE, trusted=TRUSTED)
-    except (UntrustedTypesFoundException, TypeError) as error:
-        raise GateRefused(
-            f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."
-        ) from None
+    runs = _graph if (runtime or about.runtime) == "onnx" else _pipeline
+    answer = runs(folder, about)
     golden, wanted = stored_golden(folder)
-    given = answers(estimator, golden).reshape(len(golden), -1)
+    given = answer(golden).reshape(len(golden), -1)
     if given.shape != wanted.shape or not np.allclose(
         given, wanted, rtol=TOLERANCE, atol=TOLERANCE
     ):
@@ -124,7 +132,23 @@ def open_artifact(folder: Path, expected: str, *, strict: bool = True) -> Artifa
             f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
             "A step of preprocessing/ or a rule has changed since; train anew."
         )
-    return Artifact(estimator, about, golden)
+    return Artifact(about, golden, answer)
+
+
+def _pipeline(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:
+    try:
+        estimator = skops.io.load(folder / MODEL_FILE, trusted=TRUSTED)
+    except (UntrustedTypesFoundException, TypeError) as error:
+        raise GateRefused(
+            f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."
+        ) from None
+    names = list(about.kinds)
+    return lambda rows: answers(estimator, pd.DataFrame({name: rows[name] for name in names}))
+
+
+def _graph(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:
+    graph = Graph(folder / "extra_files" / GRAPH_FILE)
+    return lambda rows: apply_rules(about.rules, rows, graph.run(rows), about.classes)
 
 
 def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -30,6 +30,7 @@ class Decision:
     version: int
     champion: int | None
     previous: int | None
+    challenger: int | None
     promoted: bool
     reasons: list[str]
     """What spoke against the version; where it was promoted all the same, what was let pass."""
@@ -85,6 +86,22 @@ def promote(
         return _decided(client, candidate, promoted=not reasons, reasons=reasons)
 
 
+def challenge(
+    client: MlflowClient, number: int | None, settings: Settings, schema: pa.DataFrameSchema
+) -> Decision:
+    """Make a version the challenger, which need not be as good as the champion yet."""
+    with registry.switching(settings):
+        candidate = registry.version(client, number)
+        try:
+            trial = _try(candidate, None, settings, schema)
+            reasons = _objections(trial, settings, allow_dirty=True)
+        except GateRefused as refusal:
+            reasons = [str(refusal)]
+        if not reasons:
+            registry.challenge(client, candidate)
+        return _decided(client, candidate, promoted=not reasons, reasons=reasons)
+
+
 def rollback(client: MlflowClient, settings: Settings) -> Decision:
     """Make the previous champion the champion again, if it still loads and answers as it did.
 
@@ -106,12 +123,11 @@ def rollback(client: MlflowClient, settings: Settings) -> Decision:
 def _decided(
     client: MlflowClient, about: Registered, *, promoted: bool, reasons: list[str]
 ) -> Decision:
-    champion = registry.alias(client, registry.CHAMPION)
-    previous = registry.alias(client, registry.PREVIOUS)
+    names = (registry.CHAMPION, registry.PREVIOUS, registry.CHALLENGER)
+    found = {name: registry.alias(client, name) for name in names}
     decision = Decision(
         version=about.version,
-        champion=champion.version if champion else None,
-        previous=previous.version if previous else None,
+        **{name: known.version if known else None for name, known in found.items()},
         promoted=promoted,
         reasons=reasons,
     )

@@ -1,4 +1,4 @@
-"""Model versions and the aliases that say which of them answers: `champion` and `previous`."""
+"""Model versions, and the aliases that say which of them answer or did so before."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from .artifact import Artifact, digest, open_artifact
 from .record import Record
 from .tracking import MODEL
 
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 RECORD_FILE = "record.json"
 
 
@@ -47,7 +47,8 @@ def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) 
     with tempfile.TemporaryDirectory() as folder:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
         found = digest(local)
-        open_artifact(local, found)
+        if open_artifact(local, found).about.runtime != "sklearn":
+            open_artifact(local, found, runtime="sklearn")
     if not client.search_registered_models(f"name = '{MODEL}'"):
         with contextlib.suppress(MlflowException):  # another training was first
             client.create_registered_model(MODEL)
@@ -181,6 +182,13 @@ def switch(client: MlflowClient, new: Registered, old: Registered | None) -> Non
     if old is not None and old.version != new.version:
         client.set_registered_model_alias(MODEL, PREVIOUS, str(old.version))
     client.set_registered_model_alias(MODEL, CHAMPION, str(new.version))
+    if alias(client, CHALLENGER) == new:
+        client.delete_registered_model_alias(MODEL, CHALLENGER)
+
+
+def challenge(client: MlflowClient, new: Registered) -> None:
+    """Point `challenger` to a version, which the service then lets answer its share."""
+    client.set_registered_model_alias(MODEL, CHALLENGER, str(new.version))
 
 
 def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pandera.pandas as pa
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -22,7 +23,8 @@ from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import promotion, registry
-from .artifact import About, write_extras
+from .artifact import TOLERANCE, About, write_extras
+from .convert import differs, to_graph
 from .dataset import Dataset, load_dataset, refuse_leaks
 from .evaluation import answers, make_dummy, score
 from .explain import column_importance, time_features
@@ -164,11 +166,15 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
         | {f"seconds_{step}": seconds for step, seconds in record.seconds.items()}
     )
     golden = dataset.part("validation").inputs.head(settings.training.golden_rows)
+    graph, reason = _fast(estimator, dataset, golden)
     about = About(
         task=settings.data.task,
         roles=dataset.columns.roles,
         kinds=dataset.columns.kinds,
         classes=_classes(estimator),
+        rules=settings.training.rules,
+        runtime="sklearn" if graph is None else "onnx",
+        runtime_reason=reason,
         versions=record.versions,
         commit=record.commit,
     )
@@ -181,7 +187,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
                 skops_trusted_types=TRUSTED,
                 pip_requirements=environment.requirements(),
                 signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
-                extra_files=write_extras(Path(folder), about, estimator, golden),
+                extra_files=write_extras(Path(folder), about, estimator, golden, graph),
             )
         except MlflowException as error:
             raise GateRefused(
@@ -190,3 +196,15 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
             ) from None
     mlflow.log_text(record.model_dump_json(indent=1), registry.RECORD_FILE)
     return str(logged.model_uri)
+
+
+def _fast(
+    estimator: BaseEstimator, dataset: Dataset, golden: pd.DataFrame
+) -> tuple[bytes | None, str]:
+    """Return the model for the fast runtime, or None and why it can't be had."""
+    try:
+        graph = to_graph(estimator.pipeline_, dataset.columns)
+        difference = differs(graph, estimator.pipeline_, golden, TOLERANCE)
+    except Exception as error:  # noqa: BLE001 - converters raise anything; the pipeline serves then
+        return None, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+    return (None, difference) if difference else (graph, "")

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_serializer,
     model_validator,
@@ -148,10 +149,30 @@ class Service(Section):
     """What happens to a model that was trained with other library versions."""
     max_rows: int = Field(default=10_000, ge=1)
     """Rows in one request."""
+    max_megabytes: float = Field(default=20, gt=0)
+    """Size of one request's body."""
+    queue: int = Field(default=256, ge=1)
+    """Requests that may wait for their turn; the next one gets 503 at once."""
+    timeout_seconds: float = Field(default=10, gt=0)
+    """A request that waited this long gets 503."""
+    api_key: SecretStr | None = None
+    """What callers of /predict must send as X-API-Key. Set it in the environment, not here."""
+    journal: str | None = None
+    """URL of the database that keeps the predictions; `<var>/journal.db` where not said."""
+    keep_days: float = Field(default=365, gt=0)
+    """How long the journal keeps a prediction."""
+    challenger_share: float = Field(default=0, ge=0, le=1)
+    """Share of the keys that the version called `challenger` answers."""
+    shadow: bool = False
+    """Whether the challenger predicts along for all rows, while the champion answers."""
     poll_seconds: float = Field(default=10, gt=0)
     """How often the service looks for a new champion."""
     chunk_rows: int = Field(default=10_000, ge=1)
     """Rows that batch scoring holds at once."""
+
+    @field_serializer("journal")
+    def _hide_password(self, journal: str | None) -> str | None:
+        return journal and without_password(journal)
 
 
 class Monitoring(Section):

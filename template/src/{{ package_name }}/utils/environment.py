@@ -9,7 +9,16 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 
 from .paths import PACKAGE, project_root
 
-TELLING = ["numpy", "pandas", "scikit-learn", "scipy", "skops", "lightgbm", "xgboost"]
+TELLING = [
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "skops",
+    "onnxruntime",
+    "lightgbm",
+    "xgboost",
+]
 """Packages whose version can change a prediction."""
 
 

@@ -1,0 +1,120 @@
+"""Micro-batches: requests that come while a prediction runs are answered together by the next one.
+
+An idle service answers at once; nothing ever waits for a batch to fill.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+MOST = 256
+"""Requests in one micro-batch."""
+
+
+class BusyError(Exception):
+    """The queue is full."""
+
+
+class LateError(Exception):
+    """A request waited too long."""
+
+
+class Batcher(Generic[Asked, Answer]):
+    """Collects requests and hands them on, one batch at a time.
+
+    Parameters
+    ----------
+    work
+        Answers a batch, in its order. An answer may be an exception, which is raised to the one
+        who asked.
+    quick
+        Whether work is so short now that a thread of its own would cost more than it gains.
+    limit, timeout
+        How many requests may wait, and for how many seconds.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
+        quick: Callable[[], bool],
+        limit: int,
+        timeout: float,
+    ) -> None:
+        self.work, self.quick, self.limit, self.timeout = work, quick, limit, timeout
+        self.waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self.running = False
+        self._thread = ThreadPoolExecutor(1, "predict")
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be refused."""
+        return len(self.waiting) >= self.limit
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Return the answer, when the batch it was part of is through.
+
+        Raises
+        ------
+        BusyError
+            Too many wait already.
+        LateError
+            This one waited too long.
+        """
+        if self.full:
+            raise BusyError(f"{self.limit} requests are waiting already")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self.waiting.append((asked, future))
+        if not self.running:
+            self.running = True
+            loop.call_soon(self._next)  # whoever is read in this turn of the loop comes along
+        alarm = loop.call_later(self.timeout, self._give_up, future)
+        try:
+            return await future
+        finally:
+            alarm.cancel()
+
+    def _give_up(self, future: "asyncio.Future[Answer]") -> None:
+        if not future.done():
+            future.set_exception(LateError(f"no answer within {self.timeout:g} s"))
+
+    def _next(self) -> None:
+        batch = [self.waiting.popleft() for _ in range(min(MOST, len(self.waiting)))]
+        batch = [(asked, future) for asked, future in batch if not future.done()]
+        if not batch:
+            self.running = False
+        elif self.quick():
+            self._settle(batch, self._answers(batch))
+        else:
+            loop = asyncio.get_running_loop()
+            done = loop.run_in_executor(self._thread, self._answers, batch)
+            done.add_done_callback(lambda answers: self._settle(batch, answers.result()))
+
+    def _answers(
+        self, batch: list[tuple[Asked, "asyncio.Future[Answer]"]]
+    ) -> Sequence[Answer | Exception]:
+        try:
+            return self.work([asked for asked, _ in batch])
+        except Exception as error:  # noqa: BLE001 - each who asked is told
+            return [error] * len(batch)
+
+    def _settle(
+        self,
+        batch: list[tuple[Asked, "asyncio.Future[Answer]"]],
+        answers: Sequence[Answer | Exception],
+    ) -> None:
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        if self.waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+        else:
+            self.running = False

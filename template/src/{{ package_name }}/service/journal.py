@@ -1,0 +1,257 @@
+"""The journal: every prediction that left the service, with its inputs, and what came of it.
+
+It lives in a SQLite file, or in PostgreSQL where [service] journal holds a URL. An answer leaves
+the service only when its rows are in here, so `kill -9` loses none.
+"""
+
+import contextlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import sqlalchemy as sql
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..data.sinks import appearing, check_name
+from ..utils.config import Settings, without_password
+from ..utils.errors import UsageError
+
+META = sql.MetaData()
+PREDICTIONS = sql.Table(
+    "predictions",
+    META,
+    sql.Column("id", sql.String, primary_key=True),
+    sql.Column("time", sql.Float, nullable=False, index=True),
+    sql.Column("version", sql.Integer, nullable=False),
+    sql.Column("runtime", sql.String, nullable=False),
+    sql.Column("assigned", sql.String, nullable=False),
+    sql.Column("unit", sql.String, index=True),
+    sql.Column("inputs", sql.String, nullable=False),
+    sql.Column("prediction", sql.String, nullable=False),
+    sql.Column("probabilities", sql.String),
+)
+OUTCOMES = sql.Table(
+    "outcomes",
+    META,
+    sql.Column("id", sql.String, primary_key=True),
+    sql.Column("outcome", sql.String, nullable=False),
+    sql.Column("value", sql.Float),
+)
+ROWS_AT_ONCE = 10_000
+NAMES_AT_ONCE = 500
+CHECKPOINT_SECONDS, FORGET_SECONDS = 1, 3_600
+LARGE_WAL_PAGES = 10_000
+
+
+class JournalError(Exception):
+    """The journal can't take a prediction now: the disk is full, the database is away."""
+
+
+class Entry(NamedTuple):
+    """One prediction. Inputs, prediction and probabilities are JSON texts."""
+
+    id: str
+    time: float
+    """Seconds since 1970."""
+    version: int
+    runtime: str
+    assigned: str
+    """`champion`, `challenger` or `shadow`."""
+    unit: str | None
+    """The key of the row, as text."""
+    inputs: str
+    prediction: str
+    probabilities: str | None
+
+
+class Outcome(NamedTuple):
+    """What came of a prediction: the true answer as JSON text, and what it was worth."""
+
+    id: str
+    outcome: str
+    value: float | None
+
+
+def new_id() -> str:
+    """Return a name for a prediction. Later ones sort higher, which keeps the index quick."""
+    return f"{time.time_ns():015x}{secrets.token_hex(6)}"
+
+
+class Journal:
+    """An open journal.
+
+    Raises
+    ------
+    UsageError
+        The database can't be reached, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, keep_days: float) -> None:
+        self.embedded, self.keep_days = url.startswith("sqlite"), keep_days
+        try:
+            self.engine = sql.create_engine(url)
+            if self.embedded:
+                sql.event.listen(self.engine, "connect", _tune)
+            META.create_all(self.engine)
+        except (SQLAlchemyError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(
+                f"The journal {without_password(url)} can't be used: {reason}"
+            ) from None
+        marks = ", ".join(["?" if self.embedded else "%s"] * len(Entry._fields))
+        self._insert = f"INSERT INTO predictions VALUES ({marks})"  # noqa: S608
+        self._writer: Any = None
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Add predictions in one transaction, past SQLAlchemy, which would take longer than it.
+
+        Raises
+        ------
+        JournalError
+            None of them is in.
+        """
+        try:
+            if self._writer is None:
+                self._writer = self.engine.raw_connection()
+            self._writer.cursor().executemany(self._insert, entries)
+            self._writer.commit()
+        except Exception as error:
+            if self._writer is not None:
+                self._writer.invalidate()
+            self._writer = None
+            raise JournalError(str(error).splitlines()[0]) from error
+
+    def find(self, name: str) -> Entry:
+        """Return the prediction of this id.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        with self.engine.connect() as connection:
+            row = connection.execute(sql.select(PREDICTIONS).filter_by(id=name)).first()
+        if row is None:
+            raise UsageError(f"The journal has no prediction {name!r}.")
+        return Entry(*row)
+
+    def read(self, since: float = 0, until: float = 1e12) -> Iterator[list[Entry]]:
+        """Yield the predictions of a time span (seconds since 1970) in pieces, oldest first."""
+        wanted = sql.select(PREDICTIONS).where(*_within(since, until)).order_by(PREDICTIONS.c.time)
+        with self.engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+            for rows in connection.execute(wanted).partitions():
+                yield [Entry(*row) for row in rows]
+
+    def judged(self, since: float = 0, until: float = 1e12) -> pd.DataFrame:
+        """Return the predictions of a time span whose outcome is known, without their inputs."""
+        told = [column for column in PREDICTIONS.c if column.name != "inputs"]
+        wanted = (
+            sql.select(*told, OUTCOMES.c.outcome, OUTCOMES.c.value)
+            .join(OUTCOMES, PREDICTIONS.c.id == OUTCOMES.c.id)
+            .where(*_within(since, until))
+            .order_by(PREDICTIONS.c.time, PREDICTIONS.c.id)
+        )
+        with self.engine.connect() as connection:
+            return pd.read_sql(wanted, connection)
+
+    def ids(self, column: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield (name, id) of every prediction whose `id` or `unit` is one of the names."""
+        by = PREDICTIONS.c[column]
+        with self.engine.connect() as connection:
+            for some in _batches(names):
+                wanted = sql.select(by, PREDICTIONS.c.id).where(by.in_(some))
+                yield from connection.execute(wanted).tuples()
+
+    def add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep what came of predictions, all or none; a later word replaces an earlier one."""
+        with self.engine.begin() as connection:
+            for some in _batches(outcomes):
+                names = [one.id for one in some]
+                connection.execute(sql.delete(OUTCOMES).where(OUTCOMES.c.id.in_(names)))
+                connection.execute(OUTCOMES.insert(), [one._asdict() for one in some])
+
+    def tidy(self, stopped: threading.Event) -> None:
+        """Until stopped, move what was written into the main file, and forget what is too old.
+
+        SQLite would do the first inside a commit, while somebody waits for an answer.
+        """
+        forgotten = 0.0
+        while not stopped.wait(CHECKPOINT_SECONDS):
+            with contextlib.suppress(SQLAlchemyError):  # a full disk is told to those who write
+                if time.monotonic() - forgotten > FORGET_SECONDS:
+                    self.forget(time.time() - 86_400 * self.keep_days)
+                    forgotten = time.monotonic()
+                if self.embedded:
+                    self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        with self.engine.connect() as connection:
+            passed = connection.execute(sql.text("PRAGMA wal_checkpoint(PASSIVE)")).one()
+            if passed[1] > LARGE_WAL_PAGES:  # under steady load only this starts the file anew
+                connection.execute(sql.text("PRAGMA wal_checkpoint(RESTART)"))
+
+    def forget(self, before: float) -> int:
+        """Delete predictions and outcomes from before a time, and return how many."""
+        old = sql.select(PREDICTIONS.c.id).where(PREDICTIONS.c.time < before)
+        with self.engine.begin() as connection:
+            connection.execute(sql.delete(OUTCOMES).where(OUTCOMES.c.id.in_(old)))
+            gone = connection.execute(sql.delete(PREDICTIONS).where(PREDICTIONS.c.time < before))
+        return gone.rowcount
+
+
+def open_journal(settings: Settings) -> Journal:
+    """Return the journal of the project, made now if need be; see `Journal`."""
+    url = settings.service.journal
+    if url is None:
+        settings.var.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{settings.var / 'journal.db'}"
+    return Journal(url, settings.service.keep_days)
+
+
+def export(journal: Journal, output: Path, since: float) -> int:
+    """Write predictions from a time on to a file or Delta table, and return how many.
+
+    Each input has a column of its own.
+    """
+    check_name(output)
+    count = 0
+    with appearing(output) as write:
+        for entries in journal.read(since):
+            write(flat(entries))
+            count += len(entries)
+    return count
+
+
+def flat(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Return predictions as a table with a column for each input."""
+    told = pd.DataFrame(
+        {
+            "prediction_id": [entry.id for entry in entries],
+            "predicted_at": pd.to_datetime([entry.time for entry in entries], unit="s"),
+            "model_version": [entry.version for entry in entries],
+            "group": [entry.assigned for entry in entries],
+            "prediction": [json.loads(entry.prediction) for entry in entries],
+        }
+    )
+    return told.join(pd.DataFrame([json.loads(entry.inputs) for entry in entries]))
+
+
+def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), NAMES_AT_ONCE):
+        yield items[start : start + NAMES_AT_ONCE]
+
+
+def _within(since: float, until: float) -> list[sql.ColumnElement[bool]]:
+    return [PREDICTIONS.c.time >= since, PREDICTIONS.c.time < until]
+
+
+def _tune(connection: Any, _: Any) -> None:
+    """WAL lets others read while one writes; what was committed survives the process's death."""
+    pragmas = ["journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"]
+    for pragma in [*pragmas, "wal_autocheckpoint=0"]:
+        connection.execute(f"PRAGMA {pragma}")

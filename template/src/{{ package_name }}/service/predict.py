@@ -1,0 +1,134 @@
+"""POST /predict, read and answered without the layers of a framework: they would take longer.
+
+Order of a request: room in the queue, API key, size, form, then the micro-batch.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+
+from ..data.validation import screen
+from .answer import NotFiniteError
+from .batching import Batcher, BusyError, LateError
+from .journal import JournalError
+from .metrics import Metrics
+from .requests import Rows
+from .versions import Versions
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SIMPLE_CHECKS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
+"""What the request model checks by itself; any other check of schema.py is run by pandera."""
+
+
+class Refusal(Exception):
+    """A request that gets no prediction: status code, and what to tell."""
+
+    def __init__(self, code: int, detail: Any) -> None:
+        self.code, self.detail = code, detail
+
+
+class PredictRoute:
+    """Sends POST /predict to its handler, and everything else on."""
+
+    def __init__(self, app: App, predict: App) -> None:
+        self.app, self.predict = app, predict
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection as ASGI asks for."""
+        mine = scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST"
+        await (self.predict if mine else self.app)(scope, receive, send)
+
+
+class Predict:
+    """The handler of POST /predict."""
+
+    def __init__(
+        self,
+        form: type[Rows],
+        asked: pa.DataFrameSchema,
+        batcher: Batcher[list[BaseModel], bytes],
+        versions: Versions,
+        metrics: Metrics,
+    ) -> None:
+        limits = versions.settings.service
+        self.form, self.asked, self.batcher = form, asked, batcher
+        self.versions, self.metrics = versions, metrics
+        self.key = limits.api_key and limits.api_key.get_secret_value().encode()
+        self.most_bytes = int(limits.max_megabytes * 1e6)
+        checks = {check.name for column in asked.columns.values() for check in column.checks}
+        self.simple = checks <= SIMPLE_CHECKS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is; never with a traceback."""
+        start, code = time.perf_counter(), 200
+        try:
+            answer = await self._answer(scope, receive)
+        except Refusal as refusal:
+            code, answer = refusal.code, to_json({"detail": refusal.detail})
+        self.metrics.requested(
+            self.versions.now.champion.version, code, time.perf_counter() - start
+        )
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        if code == 503:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+        if self.batcher.full:
+            raise Refusal(503, "Too much load; try again in a second.")
+        if self.key is not None:
+            sent = dict(scope["headers"]).get(b"x-api-key", b"")
+            if not secrets.compare_digest(sent, self.key):
+                raise Refusal(401, "The header X-API-Key is missing or wrong.")
+        rows = self._checked(await self._body(receive))
+        try:
+            return await self.batcher.ask(rows)
+        except BusyError as error:
+            raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
+        except LateError as error:
+            self.metrics.count("timeouts", self.versions.now.champion.version)
+            raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
+        except JournalError as error:
+            detail = f"The prediction could not be recorded, so it is not given: {error}"
+            raise Refusal(503, detail) from None
+        except NotFiniteError as error:
+            raise Refusal(500, str(error)) from None
+
+    async def _body(self, receive: Receive) -> bytes:
+        """Return the body, which is not read further than allowed."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.most_bytes:
+                raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
+        return body
+
+    def _checked(self, body: bytes) -> list[BaseModel]:
+        try:
+            rows: list[BaseModel] = self.form.model_validate_json(body).rows
+        except ValidationError as error:
+            raise Refusal(422, [_located(one) for one in error.errors(include_url=False)]) from None
+        if not self.simple:
+            frame = pd.DataFrame([row.model_dump(by_alias=True) for row in rows])
+            bad = screen(frame, self.asked).bad
+            if len(bad):
+                raise Refusal(422, bad[["row", "reason"]].to_dict("records"))
+        return rows
+
+
+def _located(error: Any) -> dict[str, Any]:
+    """Say what is wrong and where; what was sent is not sent back, as it may be no text."""
+    return {"type": error["type"], "loc": ["body", *error["loc"]], "msg": error["msg"]}

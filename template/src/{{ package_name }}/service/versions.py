@@ -1,0 +1,90 @@
+"""The versions that answer: champion and challenger, exchanged while the service runs."""
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass
+
+import pandera.pandas as pa
+from mlflow import MlflowClient
+
+from ..training import registry
+from ..utils.config import Settings
+from ..utils.errors import Stop
+from .scoring import Scorer, load_scorer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Who answers now."""
+
+    champion: Scorer
+    challenger: Scorer | None
+
+    def assigned(self, unit: str, share: float) -> str:
+        """Return whether champion or challenger answers for a key: always the same one.
+
+        Sticky by a hash of the key, so it needs no memory and holds across processes.
+        """
+        if self.challenger is None or share <= 0:
+            return registry.CHAMPION
+        hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).digest()
+        place = int.from_bytes(hashed[:4], "big") / 2**32
+        return registry.CHALLENGER if place < share else registry.CHAMPION
+
+
+class Versions:
+    """Looks after the aliases. A version that fails to load or to prove itself never answers.
+
+    Raises
+    ------
+    UsageError
+        There is no champion yet.
+    GateRefused
+        The champion fails a gate.
+    """
+
+    def __init__(
+        self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
+    ) -> None:
+        self.client, self.settings, self.schema = client, settings, schema
+        self.refused: dict[str, int] = {}
+        self.now = Answering(load_scorer(client, settings, schema), None)
+        self.look()
+
+    def watch(self, stopped: threading.Event) -> None:
+        """Look for other versions until stopped."""
+        while not stopped.wait(self.settings.service.poll_seconds):
+            try:
+                self.look()
+            except Exception:
+                log.exception("looking for other versions failed; the present ones go on")
+
+    def look(self) -> None:
+        """Take up what the aliases point to now."""
+        champion = self._scorer(registry.CHAMPION, self.now.champion)
+        wanted = self.settings.service.challenger_share > 0 or self.settings.service.shadow
+        challenger = self._scorer(registry.CHALLENGER, self.now.challenger) if wanted else None
+        now = Answering(champion or self.now.champion, challenger)
+        if (now.champion, now.challenger) != (self.now.champion, self.now.challenger):
+            self.now = now
+            other = f", challenger {challenger.version}" if challenger else ""
+            log.warning("answering now: champion %s%s", now.champion.version, other)
+
+    def _scorer(self, alias: str, present: Scorer | None) -> Scorer | None:
+        """Return the scorer of an alias: the present one, a new one, None where there is none."""
+        found = registry.alias(self.client, alias)
+        if found is None:
+            return None
+        if present is not None and present.version == found.version:
+            return present
+        if self.refused.get(alias) == found.version:
+            return present
+        try:
+            return load_scorer(self.client, self.settings, self.schema, found.version)
+        except Stop as reason:
+            self.refused[alias] = found.version
+            log.error("%s %s does not answer: %s", alias, found.version, reason)  # noqa: TRY400 - the reason says it all
+            return present

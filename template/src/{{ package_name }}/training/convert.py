@@ -1,0 +1,153 @@
+"""Turns a fitted pipeline into an ONNX graph, and proves that both answer alike."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from onnx import TensorProto, numpy_helper
+from skl2onnx import convert_sklearn, update_registered_converter
+from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.pipeline import Pipeline
+
+from ..data.columns import Columns
+from ..data.validation import MISSING
+from .evaluation import answers
+from .graph import Graph
+
+OPSET = {"": 21, "ai.onnx.ml": 3}
+TYPES = {"category": StringTensorType, "date": Int64TensorType}
+
+
+def to_graph(pipeline: Pipeline, columns: Columns) -> bytes:
+    """Return the pipeline (features and model, without rules) as an ONNX graph.
+
+    Raises
+    ------
+    Exception
+        Whatever the converter raises where it doesn't know a step.
+    """
+    inputs = [
+        (name, TYPES.get(kind, DoubleTensorType)([None, 1])) for name, kind in columns.kinds.items()
+    ]
+    plain = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
+    model = convert_sklearn(pipeline, initial_types=inputs, options=plain, target_opset=OPSET)
+    return bytes(model.SerializeToString())
+
+
+def differs(graph: bytes, pipeline: Pipeline, golden: pd.DataFrame, tolerance: float) -> str | None:
+    """Say by how much the graph answers otherwise than the pipeline, None where it does not.
+
+    Asked are the golden sample and what live data brings: missing values, categories that were
+    never seen, and extremes.
+    """
+    running = Graph(graph)
+    for name, rows in {"the golden sample": golden, **_stress(golden)}.items():
+        wanted = answers(pipeline, rows)
+        if not np.isfinite(wanted).all():
+            continue  # such an answer never leaves, whichever runtime made it
+        given = running.run(rows)
+        if given.shape != wanted.shape:
+            return f"on {name} it answers {given.shape}, not {wanted.shape}"
+        if not np.allclose(given, wanted, rtol=tolerance, atol=tolerance):
+            return f"on {name} its answers differ by up to {np.abs(given - wanted).max():.2g}"
+    return None
+
+
+def _stress(golden: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    numbers = golden.select_dtypes("number").columns
+    texts = golden.select_dtypes(object).columns
+    lowest, highest = golden[numbers].min(), golden[numbers].max()
+    return {
+        "missing categories": golden.assign(**dict.fromkeys(texts, MISSING)),
+        "unseen categories": golden.assign(**dict.fromkeys(texts, "never seen before")),
+        "the lowest values": golden.assign(**lowest),
+        "the highest values": golden.assign(**highest),
+        "far extremes": golden.assign(**(golden[numbers] * 1e6 + 1)),
+        "values in between": golden.assign(**(golden[numbers] * (2 / 3))),
+    } | (
+        {"missing numbers": golden.assign(**dict.fromkeys(numbers, np.nan))}
+        if golden[numbers].isna().to_numpy().any()
+        else {}
+    )
+
+
+def _boosted_trees(scope: Any, operator: Any, container: Any) -> None:
+    """Write histogram gradient boosting with thresholds and leaves in double precision.
+
+    The converter that skl2onnx brings rounds both to single precision, which sends some rows down
+    another branch.
+    """
+    model = operator.raw_operator
+    trees = [(tree.nodes, number) for step in model._predictors for number, tree in enumerate(step)]
+    nodes = np.concatenate([part for part, _ in trees])
+    sizes = [len(part) for part, _ in trees]
+    tree = np.repeat(np.arange(len(trees)), sizes)
+    place = np.concatenate([np.arange(size) for size in sizes])
+    output = np.repeat([number for _, number in trees], sizes)
+    leaf = nodes["is_leaf"].astype(bool)
+    if nodes["is_categorical"].any():
+        raise NotImplementedError("trees that split by category have no ONNX form")
+    base = np.ravel(model._baseline_prediction)
+    single, raw = (scope.get_unique_variable_name(name) for name in ("single", "raw"))
+    container.add_node(
+        "TreeEnsembleRegressor",
+        operator.inputs[0].full_name,
+        single,
+        op_domain="ai.onnx.ml",
+        op_version=3,
+        n_targets=len(base),
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=place.tolist(),
+        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
+        nodes_featureids=np.where(leaf, 0, nodes["feature_idx"]).tolist(),
+        nodes_values_as_tensor=_doubles(np.where(leaf, 0, nodes["num_threshold"])),
+        nodes_truenodeids=np.where(leaf, 0, nodes["left"]).tolist(),
+        nodes_falsenodeids=np.where(leaf, 0, nodes["right"]).tolist(),
+        nodes_missing_value_tracks_true=nodes["missing_go_to_left"].astype(int).tolist(),
+        target_treeids=tree[leaf].tolist(),
+        target_nodeids=place[leaf].tolist(),
+        target_ids=output[leaf].tolist(),
+        target_weights_as_tensor=_doubles(nodes["value"][leaf]),
+        base_values_as_tensor=_doubles(base),
+    )
+    container.add_node("Cast", single, raw, to=TensorProto.DOUBLE, op_version=13)
+    if len(operator.outputs) == 1:
+        link = type(model._loss.link).__name__
+        container.add_node(
+            "Exp" if link == "LogLink" else "Identity", raw, operator.outputs[0].full_name
+        )
+        return
+    label, shares = (output.full_name for output in operator.outputs)
+    if len(base) > 1:
+        container.add_node("Softmax", raw, shares, axis=1, op_version=13)
+    else:
+        yes, no, minus = (scope.get_unique_variable_name(name) for name in ("yes", "no", "minus"))
+        container.add_node("Sigmoid", raw, yes, op_version=13)
+        container.add_node("Neg", raw, minus, op_version=13)
+        container.add_node("Sigmoid", minus, no, op_version=13)
+        container.add_node("Concat", [no, yes], shares, axis=1, op_version=13)
+    container.add_node("ArgMax", shares, label, axis=1, keepdims=0, op_version=13)
+
+
+def _doubles(values: np.ndarray) -> Any:
+    return numpy_helper.from_array(np.asarray(values, dtype="float64"))
+
+
+update_registered_converter(
+    HistGradientBoostingClassifier,
+    "DoubleBoostedTreesClassifier",
+    calculate_linear_classifier_output_shapes,
+    _boosted_trees,
+    options={"zipmap": [True, False], "nocl": [True, False], "raw_scores": [True, False]},
+)
+update_registered_converter(
+    HistGradientBoostingRegressor,
+    "DoubleBoostedTreesRegressor",
+    calculate_linear_regressor_output_shapes,
+    _boosted_trees,
+)

@@ -1,0 +1,44 @@
+"""The fast runtime: a model as an ONNX graph, run by ONNX Runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+FILE = "model.onnx"
+ROWS_AT_ONCE = 10_000
+"""More rows than the processor's cache holds take longer each."""
+
+Arrays = Mapping[str, np.ndarray] | pd.DataFrame
+"""Each input by name, shape (n_rows,)."""
+
+
+class Graph:
+    """A graph in memory. One thread runs it, as every other step of a prediction."""
+
+    def __init__(self, source: bytes | Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        model = source if isinstance(source, bytes) else str(source)
+        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self._names = [node.name for node in self._session.get_inputs()]
+        self._answer = self._session.get_outputs()[-1].name
+
+    def run(self, inputs: Arrays) -> np.ndarray:
+        """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
+        columns = [_plain(np.asarray(inputs[name])) for name in self._names]
+        answers = []
+        for start in range(0, len(columns[0]), ROWS_AT_ONCE):
+            part = [column[start : start + ROWS_AT_ONCE, None] for column in columns]
+            fed = dict(zip(self._names, part, strict=True))
+            answers.append(self._session.run([self._answer], fed)[0])
+        joined = np.concatenate(answers).astype("float64")
+        return joined[:, 0] if joined.shape[1] == 1 else joined
+
+
+def _plain(column: np.ndarray) -> np.ndarray:
+    """ONNX knows no dates: they go in as whole microseconds since 1970."""
+    return column.astype("datetime64[us]").view("int64") if column.dtype.kind == "M" else column
