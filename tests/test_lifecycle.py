@@ -4,20 +4,16 @@ import csv
 import json
 import random
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from serve import serving
 
 from conftest import Project, environment
 
@@ -208,44 +204,6 @@ def test_a_moved_project_keeps_its_models(trained: Project, samples: Path, tmp_p
 # ---------------------------------------------------------------- the service
 
 
-@contextmanager
-def serving(project: Project, port: int) -> Iterator[str]:
-    process = subprocess.Popen(
-        [project.path / ".venv/bin" / project.slug, "serve", "--port", str(port)],
-        cwd=project.path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            assert process.poll() is None, "the service ended"
-            try:
-                urllib.request.urlopen(f"{url}/health/ready").close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        assert process.wait(timeout=30) in {0, -signal.SIGTERM, 143}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def ask(url: str, body: object) -> dict[str, Any]:
-    text = json.dumps(body).encode()
-    request = urllib.request.Request(f"{url}/predict", text, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
-
-
 def test_the_service_answers_as_the_file_does(trained: Project, samples: Path) -> None:
     scored = predictions(trained, samples / "rows.csv", 1).decode().splitlines()
     rows = json.loads(
@@ -254,16 +212,15 @@ def test_the_service_answers_as_the_file_does(trained: Project, samples: Path) -
         .to_json(orient="records", date_format="iso")
     )
     assert len(rows) == ROWS
-    with serving(trained, free_port()) as url:
-        given = ask(url, {"rows": rows})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            ask(url, rows[0] | {"distance_km": "far"})
+    with serving(trained) as service:
+        given = service.post({"rows": rows}).body
+        refused = service.post(rows[0] | {"distance_km": "far"})
 
     labels = [row["prediction"] for row in csv.DictReader(scored)]
     assert [str(one["prediction"]).lower() for one in given["predictions"]] == labels
     assert str(given["model"]["version"]) == "1"
-    assert refused.value.code == 422
-    assert "distance_km" in refused.value.read().decode()
+    assert refused.code == 422
+    assert "distance_km" in str(refused.body)
 
 
 def test_a_port_in_use_is_one_clear_message(trained: Project) -> None:

@@ -4,7 +4,9 @@ This is the one boundary at which types and missing values are made uniform: a m
 text type and asked with another may silently predict something else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +74,11 @@ def screen(
         )
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
+    if not (reasons or key or schema.checks) and all(
+        _keeps(typed[name], column) for name, column in schema.columns.items()
+    ):
+        none = pd.DataFrame(columns=[*schema.columns, "row", "reason"])
+        return Screened(typed.astype(declared_types(schema)), np.arange(len(raw)), none)
     uncast = {(row, reason.partition(" is ")[0]) for row, reason in reasons}
     reasons += [
         (row, reason)
@@ -109,8 +116,9 @@ def conform(
     for name, column in schema.columns.items():
         values = frame[name]
         cast = _cast(values, str(column.dtype))
-        failed = np.flatnonzero(cast.isna() & values.notna() & ~_reads_as_missing(values))
-        if kind_of(column.dtype) != "category":
+        lost = cast.isna() & values.notna()
+        if kind_of(column.dtype) != "category" and lost.any():
+            failed = np.flatnonzero(lost & ~_reads_as_missing(values))
             wanted = _WANTED[_target(str(column.dtype))]
             reasons += [
                 (row, f"{name} is {values.iloc[row]!r}, not {wanted}") for row in failed.tolist()
@@ -210,8 +218,22 @@ def _as_text(values: pd.Series) -> pd.Series:
         whole = _whole(values)
         if whole.notna().sum() == values.notna().sum():
             values = whole
-    text = values.astype("str").where(values.notna())
+    text = values if values.dtype == "str" else values.astype("str").where(values.notna())
     return text.where(text != "")
+
+
+def _keeps(values: pd.Series, column: pa.Column) -> bool:
+    """Whether a column surely keeps its checks. Mostly all do, and pandera takes longer to say so."""
+    if values.isna().any() and not column.nullable or column.unique and not values.is_unique:
+        return False
+    tests: dict[str | None, Callable[[dict[str, Any]], Any]] = {
+        "greater_than_or_equal_to": lambda known: values.min() >= known["min_value"],
+        "less_than_or_equal_to": lambda known: values.max() <= known["max_value"],
+        "isin": lambda known: values.dropna().isin(known["allowed_values"]).all(),
+    }
+    if any(check.name not in tests for check in column.checks):
+        return False
+    return bool(values.isna().all()) or all(tests[c.name](c.statistics) for c in column.checks)
 
 
 def _broken_checks(typed: pd.DataFrame, schema: pa.DataFrameSchema) -> list[tuple[int, str]]:

@@ -147,19 +147,22 @@ def create_app(
         metrics.answering.labels(CHALLENGER).set(now.challenger.version if now.challenger else 0)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    form_page = try_page(app.title, schema, columns, example)
+
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(try_page(app.title, schema, columns, example))
+        return HTMLResponse(form_page)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()))
 
-    app.openapi = lambda: _openapi(app, form)  # type: ignore[method-assign]
+    keyed = limits.api_key is not None
+    app.openapi = lambda: _openapi(app, form, keyed=keyed)  # type: ignore[method-assign]
     return PredictRoute(app, Predict(form, asked, batcher, versions, metrics))
 
 
-def _openapi(app: FastAPI, form: type[Rows]) -> dict[str, Any]:
+def _openapi(app: FastAPI, form: type[Rows], *, keyed: bool) -> dict[str, Any]:
     """Describe /predict beside the routes that FastAPI knows."""
     if app.openapi_schema is None:
         said = get_openapi(title=app.title, version=installed(PACKAGE.name), routes=app.routes)
@@ -169,13 +172,16 @@ def _openapi(app: FastAPI, form: type[Rows]) -> dict[str, Any]:
             parts |= described.pop("$defs", {}) | {model.__name__: described}
         answer = _json("What the model says", "Answer")
         refused = {code: {"description": text} for code, text in REFUSALS.items()}
-        said["paths"]["/predict"] = {
-            "post": {
-                "summary": "Answer one row or many.",
-                "requestBody": {"required": True} | _json("", form.__name__),
-                "responses": {"200": answer} | refused,
-            }
+        predict = {
+            "summary": "Answer one row or many.",
+            "requestBody": {"required": True} | _json("", form.__name__),
+            "responses": {"200": answer} | refused,
         }
+        if keyed:
+            key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+            said["components"]["securitySchemes"] = {"key": key}
+            predict["security"] = [{"key": []}]
+        said["paths"] = {"/predict": {"post": predict}} | said["paths"]
         app.openapi_schema = said
     return app.openapi_schema
 

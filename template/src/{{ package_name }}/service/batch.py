@@ -1,5 +1,8 @@
 """Scores a file or table of any length, holding one chunk at a time."""
 
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from ..data.sinks import appearing, check_name
 from ..data.sources import read_batches
 from ..data.validation import Screened, conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
-from .scoring import Scorer, askable, label_text
+from .scoring import Predictions, Scorer, askable, label_text
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,8 @@ def score_file(
     rows = scored = 0
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
     with progress, appearing(rejects) as reject, appearing(output) as write:
-        for batch in read_batches(source, chunk_rows):
-            frame = batch.to_pandas(types_mapper=nullable_type)
-            screened = screen(frame, asked)
-            good, bad = _scored(frame, screened, scorer, key)
+        for frame, screened, predictions in _predicted(source, scorer, asked, chunk_rows):
+            good, bad = _sorted(frame, screened, predictions, scorer, key)
             write(good.assign(row=good["row"] + rows))
             reject(bad.assign(row=bad["row"] + rows))
             rows += len(frame)
@@ -66,11 +67,31 @@ def score_file(
     )
 
 
-def _scored(
-    frame: pd.DataFrame, screened: Screened, scorer: Scorer, key: pa.DataFrameSchema
+def _predicted(
+    source: str, scorer: Scorer, asked: pa.DataFrameSchema, chunk_rows: int
+) -> Iterator[tuple[pd.DataFrame, Screened, Predictions]]:
+    """Yield the chunks in order. While one is predicted, the next is read and the last written."""
+    running: deque[tuple[pd.DataFrame, Screened, Future[Predictions]]] = deque()
+    with ThreadPoolExecutor(1, "predict") as beside:
+        for batch in read_batches(source, chunk_rows):
+            frame = batch.to_pandas(types_mapper=nullable_type)
+            screened = screen(frame, asked)
+            running.append((frame, screened, beside.submit(scorer.predict, screened.good)))
+            if len(running) > 1:
+                frame, screened, future = running.popleft()
+                yield frame, screened, future.result()
+        for frame, screened, future in running:
+            yield frame, screened, future.result()
+
+
+def _sorted(
+    frame: pd.DataFrame,
+    screened: Screened,
+    predictions: Predictions,
+    scorer: Scorer,
+    key: pa.DataFrameSchema,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the predictions of the good rows, and the bad rows with their reasons."""
-    predictions = scorer.predict(screened.good)
     made = pd.DataFrame({"row": screened.positions})
     if all(name in frame for name in key.columns):
         names, _ = conform(frame.iloc[screened.positions].reset_index(drop=True), key)

@@ -70,7 +70,8 @@ class Scorer:
             return Predictions(answers.tolist(), None, np.isfinite(answers))
         finite = np.isfinite(answers).all(axis=1)
         chosen = np.where(finite, answers.argmax(axis=1), 0)
-        return Predictions([self.classes[number] for number in chosen], answers, finite)
+        labels = np.array(self.classes, dtype=object)[chosen].tolist()
+        return Predictions(labels, answers, finite)
 
 
 def label_text(label: Any) -> str:

@@ -11,7 +11,9 @@ from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
 )
+from skl2onnx.shape_calculators.imputer import calculate_sklearn_imputer_output_shapes
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from ..data.columns import Columns
@@ -134,6 +136,20 @@ def _boosted_trees(scope: Any, operator: Any, container: Any) -> None:
     container.add_node("ArgMax", shares, label, axis=1, keepdims=0, op_version=13)
 
 
+def _imputer(scope: Any, operator: Any, container: Any) -> None:
+    """Fill missing numbers in double precision, which ONNX's own imputer does not know."""
+    model, numbers = operator.raw_operator, operator.inputs[0].full_name
+    if model.indicator_ is not None or not np.isnan(model.missing_values):
+        raise NotImplementedError("this SimpleImputer has no ONNX form")
+    filled, missing = (scope.get_unique_variable_name(name) for name in ("filled", "missing"))
+    values = [float(value) for value in model.statistics_]
+    container.add_initializer(filled, TensorProto.DOUBLE, [1, len(values)], values)
+    container.add_node("IsNaN", numbers, missing, op_version=13)
+    container.add_node(
+        "Where", [missing, filled, numbers], operator.outputs[0].full_name, op_version=16
+    )
+
+
 def _doubles(values: np.ndarray) -> Any:
     return numpy_helper.from_array(np.asarray(values, dtype="float64"))
 
@@ -150,4 +166,7 @@ update_registered_converter(
     "DoubleBoostedTreesRegressor",
     calculate_linear_regressor_output_shapes,
     _boosted_trees,
+)
+update_registered_converter(
+    SimpleImputer, "DoubleImputer", calculate_sklearn_imputer_output_shapes, _imputer
 )

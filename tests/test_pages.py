@@ -1,0 +1,362 @@
+"""The service's pages in a real browser, as a person uses them; no other host is ever asked."""
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandera.pandas as pa
+import pytest
+from test_lifecycle import ask, free_port, serving
+
+from conftest import Project
+from slipway_template.data.columns import describe
+from slipway_template.service.pages import try_page
+from slipway_template.service.reference import docs_page
+from slipway_template.utils.config import Roles
+
+FULL = os.environ.get("SLIPWAY_FULL") == "1"
+WIDTHS = (1280, 390)
+NOWHERE = "http://pages.invalid/some/prefix/"
+"""Answered by the test itself: below a prefix, as behind a proxy."""
+
+MARKUP = 'Größe <b>"m²"</b> & Co'
+ODD = {
+    MARKUP: pa.Column(float, pa.Check.ge(0.5), nullable=True),
+    "kind": pa.Column(str, pa.Check.isin(["</script><script>alert(1)</script>", '"ö" & {title}'])),
+    "note": pa.Column(str, nullable=True),
+    "elements": pa.Column(int, pa.Check.isin([1, 2, 3])),
+    "since": pa.Column("datetime64[us]"),
+    "sure": pa.Column("boolean", nullable=True),
+    "target": pa.Column(str),
+    "id": pa.Column(int),
+}
+ROW = {
+    MARKUP: 0.75,
+    "kind": '"ö" & {title}',
+    "note": "<i>ü</i>",
+    "elements": 3,
+    "since": "2024-05-06T07:08:09",
+    "sure": None,
+}
+ANSWER = {
+    "predictions": [
+        {
+            "id": "a1",
+            "prediction": "<b>ß</b>",
+            "probability": 0.9,
+            "probabilities": {"other": 0.1, "<b>ß</b>": 0.9},
+            "group": "challenger",
+            "version": 8,
+        }
+    ],
+    "model": {"name": "demo", "version": 7, "runtime": "onnx"},
+}
+
+
+@dataclass
+class Visit:
+    """A page, and all that went wrong or out while it was open."""
+
+    page: Any
+    asked: list[Any] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("request", self.remember)
+        self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+        self.page.on("pageerror", lambda error: self.wrong.append(f"script: {error}"))
+        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        self.page.on("console", self.note)
+
+    def remember(self, request: Any) -> None:
+        self.asked.append(request)
+
+    def note(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.wrong.append(f"console: {message.text}")
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What was posted, oldest first."""
+        posted = [request.post_data_json for request in self.asked if request.method == "POST"]
+        return [row for body in posted for row in body["rows"]]
+
+    @property
+    def hosts(self) -> set[str]:
+        return {urlsplit(request.url).netloc for request in self.asked}
+
+    def predict(self) -> None:
+        self.page.get_by_role("button", name="Predict").click()
+        self.page.locator("[type=submit]:enabled").wait_for()
+
+    def fact(self, name: str) -> str:
+        return str(self.page.locator(f"dt:text-is('{name}') + dd").inner_text())
+
+    def beside(self, name: str) -> str:
+        """The error beside a field, as a screen reader finds it."""
+        described = self.page.get_by_label(name, exact=True).get_attribute("aria-describedby")
+        return str(self.page.locator(f"#{described.split()[-1]}").inner_text())
+
+    def fits(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def missing(what: str) -> None:
+    if FULL:
+        pytest.fail(f"{what} is not here, and SLIPWAY_FULL=1 asks for it")
+    pytest.skip(f"{what} is not here")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        missing("Chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=WIDTHS)
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": request.param, "height": 844}, locale="en")
+    context.set_default_timeout(20_000)
+    yield Visit(context.new_page())
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def url(born: Project, first_model: Path) -> Iterator[str]:
+    """The service of the default project; both widths ask the same one."""
+    shutil.rmtree(born.path / "var", ignore_errors=True)
+    shutil.copytree(first_model, born.path / "var")
+    with serving(born, free_port()) as url:
+        yield url
+    shutil.rmtree(born.path / "var")
+
+
+# ---------------------------------------------------------------- the real service
+
+
+def test_a_person_tries_a_prediction(visit: Visit, url: str) -> None:
+    page = visit.page
+    page.goto(f"{url}/")
+    page.get_by_label("distance_km").fill("1234.5")
+    page.get_by_label("goods").select_option("missing")
+    page.get_by_label("weight_kg").fill("")
+    with page.expect_response("**/predict") as heard:
+        visit.predict()
+
+    (row,) = visit.rows
+    (shown,) = heard.value.json()["predictions"]
+    assert (row["distance_km"], row["goods"], row["weight_kg"]) == (1234.5, None, None)
+    assert not {"shipment_id", "customer_id", "ordered_at", "late"} & set(row)
+    (wanted,) = ask(url, {"rows": [row]})["predictions"]
+    assert page.locator("#answer").inner_text() == ("yes" if wanted["prediction"] else "no")
+    assert f"{wanted['probability']:.1%}" in page.locator("#bars").inner_text()
+    assert (visit.fact("Model"), visit.fact("Version")) == ("shipment-delays", "1")
+    assert visit.fact("Group") == wanted["group"]
+    assert visit.fact("Prediction id") == shown["id"]
+    assert page.locator("#answer").is_visible()
+    assert visit.fits()
+    assert visit.wrong == []
+    assert visit.hosts == {urlsplit(url).netloc}
+
+
+def test_what_is_wrong_is_said_beside_the_field(visit: Visit, url: str) -> None:
+    page = visit.page
+    page.goto(f"{url}/")
+    page.get_by_label("distance_km").fill("99999")
+    visit.predict()
+    assert "5000" in visit.beside("distance_km")
+    assert page.get_by_label("distance_km").evaluate("it => it === document.activeElement")
+    assert (visit.rows, visit.wrong) == ([], [])
+
+    page.evaluate("document.querySelector('[data-name=distance_km]').removeAttribute('max')")
+    visit.predict()
+    assert len(visit.rows) == 1
+    assert "5000" in visit.beside("distance_km")
+    assert page.get_by_label("distance_km").get_attribute("aria-invalid") == "true"
+    assert not page.locator("#result").is_visible()
+    assert [wrong for wrong in visit.wrong if " 422 " not in wrong] == []
+
+    page.get_by_role("button", name="Reset").click()
+    visit.predict()
+    assert visit.beside("distance_km") == ""
+    assert page.locator("#answer").is_visible()
+
+
+def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
+    page = visit.page
+    page.goto(f"{url}/")
+    page.get_by_role("link", name="API reference").click()
+    page.wait_for_url(f"{url}/docs")
+    section = page.locator("section", has=page.get_by_role("heading", name="POST /predict"))
+    lines = [line.locator("td").all_inner_texts() for line in section.locator("tbody tr").all()]
+    rows = {path: rest for path, *rest in lines}
+    command = shlex.split(section.locator("pre").inner_text())
+
+    assert rows["rows[].distance_km"] == ["number", "required", "0 to 5000"]
+    assert rows["rows[].weight_kg"][:2] == ["number", "optional"]
+    assert "albatross, heron, kestrel, swift" in rows["rows[].carrier"][-1]
+    assert f"{url}/predict" in command
+    assert len(ask(url, json.loads(command[-1]))["predictions"]) == 1
+    assert "Answer 422" in section.inner_text()
+    assert visit.fits()
+    page.get_by_role("link", name="Try it").click()
+    page.wait_for_url(f"{url}/")
+    assert visit.wrong == []
+    assert visit.hosts == {urlsplit(url).netloc}
+
+
+# ---------------------------------------------------------------- any schema, any answer
+
+
+@pytest.fixture
+def odd(visit: Visit) -> Visit:
+    """The form of a schema that holds markup; nothing answers its questions yet."""
+    schema = pa.DataFrameSchema(ODD)
+    columns = describe(schema, Roles(target="target", key=["id"]))
+    html = try_page("<u>Title</u> {content}", schema, columns, ROW)
+    visit.page.route(NOWHERE, lambda route: route.fulfill(body=html, content_type="text/html"))
+    visit.page.goto(NOWHERE)
+    return visit
+
+
+def answer(visit: Visit, status: int, body: Any) -> None:
+    visit.page.unroute(f"{NOWHERE}predict")
+    visit.page.route(f"{NOWHERE}predict", lambda route: route.fulfill(status=status, json=body))
+
+
+def test_names_and_categories_are_text_never_markup(odd: Visit) -> None:
+    answer(odd, 200, ANSWER)
+    odd.predict()
+
+    assert odd.rows == [ROW]
+    assert odd.page.locator("h1").inner_text() == "<u>Title</u> {content}"
+    assert odd.page.get_by_label(MARKUP, exact=True).input_value() == "0.75"
+    assert odd.page.locator("form b, form i, form script, h1 u").count() == 0
+    assert odd.page.locator("#answer").inner_text() == "<b>ß</b>"
+    assert odd.page.locator("#bars li").first.inner_text().split() == ["<b>ß</b>", "90%"]
+    assert odd.fact("Version") == "8"
+    assert odd.fits()
+    assert odd.wrong == []
+
+
+def test_a_number_is_shown_without_bars(odd: Visit) -> None:
+    one = {"id": "a1", "prediction": 12.3456789, "probabilities": None, "group": "champion"}
+    answer(odd, 200, ANSWER | {"predictions": [one]})
+    odd.predict()
+
+    assert odd.page.locator("#answer").inner_text() == "12.3457"
+    assert odd.page.locator("#bars li").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "words"),
+    [
+        (422, [{"loc": ["body", "rows"], "msg": "Too many"}], "Too many"),
+        (429, "slowly", "Too many requests"),
+        (500, "The model's answer is not finite.", "not finite"),
+        (503, "loading", "try again in a moment. It says: loading"),
+        (502, None, "status 502"),
+    ],
+)
+def test_a_refusal_is_said_in_plain_words(odd: Visit, status: int, detail: Any, words: str) -> None:
+    answer(odd, status, {"detail": detail})
+    odd.predict()
+
+    assert words in odd.page.get_by_role("alert").inner_text()
+    assert not odd.page.locator("#result").is_visible()
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        {"loc": ["body", "rows", 0, MARKUP], "msg": "Input should be <b>small</b>"},
+        {"row": 0, "reason": f"{MARKUP} is 1, too large"},
+    ],
+)
+def test_an_error_is_beside_its_field(odd: Visit, one: dict[str, Any]) -> None:
+    answer(odd, 422, {"detail": [one]})
+    odd.predict()
+
+    assert odd.beside(MARKUP) in {"Should be <b>small</b>", f"{MARKUP} is 1, too large"}
+    assert "marked fields" in odd.page.get_by_role("alert").inner_text()
+
+
+def test_a_service_that_is_gone_is_named(odd: Visit) -> None:
+    odd.page.route(f"{NOWHERE}predict", lambda route: route.abort())
+    odd.predict()
+
+    assert "could not be reached" in odd.page.get_by_role("alert").inner_text()
+
+
+def test_a_key_is_asked_for_and_sent(odd: Visit) -> None:
+    key = odd.page.get_by_label("API key")
+    answer(odd, 401, {"detail": "no key"})
+    assert not key.is_visible()
+    odd.predict()
+    assert "enter the API key" in odd.page.get_by_role("alert").inner_text()
+    key.fill("wrong")
+    odd.predict()
+    assert "not accepted" in odd.page.get_by_role("alert").inner_text()
+    answer(odd, 200, ANSWER)
+    key.fill("s3cret")
+    odd.predict()
+
+    assert odd.asked[-1].headers["x-api-key"] == "s3cret"
+    assert not odd.page.get_by_role("alert").is_visible()
+    assert odd.fact("Version") == "8"
+
+
+def test_any_description_becomes_a_reference(visit: Visit) -> None:
+    node = {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}},
+            MARKUP: {"anyOf": [{"type": "number", "minimum": 0.5}, {"type": "null"}]},
+            "kind": {"enum": ["<i>a</i>", "it's"], "type": "string"},
+            "free": {"type": "object", "additionalProperties": True},
+        },
+    }
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Node"}}}
+    operation = {
+        "summary": "Ask <b>",
+        "security": [{"key": []}],
+        "parameters": [{"name": "day", "in": "query", "required": True, "schema": {}}],
+        "requestBody": {"content": content},
+        "responses": {"200": {"description": "<b>Fine</b>"}, "404": {"description": "None"}},
+    }
+    openapi = {
+        "info": {"title": "{content}"},
+        "paths": {"/ask/{id}": {"put": operation}},
+        "components": {"schemas": {"Node": node}},
+    }
+    html = docs_page(openapi)
+    visit.page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html"))
+    visit.page.goto(f"{NOWHERE}docs")
+    text = visit.page.locator("main").inner_text()
+    command = shlex.split(visit.page.locator("pre").inner_text())
+
+    for part in (MARKUP, "<i>a</i>, it's", "at least 0.5", "Ask <b>", "<b>Fine</b>", "day"):
+        assert part in text
+    assert f"{NOWHERE}ask/{{id}}" in command
+    assert json.loads(command[-1])["kind"] == "<i>a</i>"
+    assert "X-API-Key: $API_KEY" in command
+    assert visit.page.locator("main b, main i").count() == 0
+    assert visit.fits()
+    assert visit.wrong == []

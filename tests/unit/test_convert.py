@@ -1,0 +1,113 @@
+"""A converted model answers as the pipeline does, or is not used."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from slipway_template.data import sample
+from slipway_template.data.columns import Columns, describe
+from slipway_template.data.validation import to_inputs
+from slipway_template.estimators import ruled
+from slipway_template.estimators.model import make_model
+from slipway_template.preprocessing.schema import Rows
+from slipway_template.training.convert import differs, to_graph
+from slipway_template.training.evaluation import answers
+from slipway_template.training.graph import Graph
+from slipway_template.utils.config import Roles
+
+TARGETS = {"classification": "late", "regression": "delivery_days", "several": "carrier"}
+LINEAR = {"classification": LogisticRegression(max_iter=2_000), "regression": Ridge()}
+FOREST = {
+    "classification": RandomForestClassifier(20, random_state=1),
+    "regression": RandomForestRegressor(20, random_state=1),
+}
+
+
+def columns_for(target: str) -> Columns:
+    roles = Roles(
+        target=target,
+        key=["shipment_id"],
+        group="customer_id",
+        time="ordered_at",
+        exclude=sorted({"late", "delivery_days"} - {target}),
+    )
+    return describe(Rows.to_schema(), roles)
+
+
+def rows_of(columns: Columns, count: int, seed: int) -> pd.DataFrame:
+    return sample.generate(Rows.to_schema(), columns, count, seed=seed)
+
+
+def fitted(task: str, model: object | None = None) -> tuple[Pipeline, Columns]:
+    columns = columns_for(TARGETS[task])
+    rows = rows_of(columns, 3_000, seed=1)
+    inputs = to_inputs(rows, columns)
+    target = rows[TARGETS[task]]
+    kind = "regression" if task == "regression" else "classification"
+    model = model or make_model(kind, seed=1)
+    pipeline = Pipeline([("features", ruled.make_features(columns)), ("model", model)])
+    if kind == "classification":
+        target = np.unique(target.to_numpy(dtype=object), return_inverse=True)[1]
+    return pipeline.fit(inputs, target), columns
+
+
+def odd_rows(columns: Columns, count: int) -> pd.DataFrame:
+    """Rows with nulls, extremes and categories that training never saw."""
+    rows = rows_of(columns, count, seed=2)
+    rows.loc[::7, ["weight_kg", "items", "goods"]] = None
+    rows.loc[::13, "distance_km"] = 0.0
+    rows.loc[1::13, "distance_km"] = 5_000.0
+    for name in columns.of("category"):
+        rows.loc[::11, name] = "never seen before"
+    return to_inputs(rows, columns)
+
+
+@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("kind", ["boosted trees", "linear"])
+def test_twenty_thousand_rows_get_the_same_answers(task: str, kind: str) -> None:
+    linear = LINEAR["regression" if task == "regression" else "classification"]
+    scaled = make_pipeline(SimpleImputer(), StandardScaler(), linear)
+    pipeline, columns = fitted(task, scaled if kind == "linear" else None)
+    golden = to_inputs(rows_of(columns, 300, seed=3), columns)
+    graph = to_graph(pipeline, columns)
+    assert differs(graph, pipeline, golden, 1e-6) is None
+    rows = odd_rows(columns, 20_000)
+    given, wanted = Graph(graph).run(rows), answers(pipeline, rows)
+    np.testing.assert_allclose(given, wanted, rtol=1e-6, atol=1e-6)
+    if task != "regression":
+        assert (given.argmax(axis=1) == wanted.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_graph_that_answers_otherwise_is_found_out(task: str) -> None:
+    pipeline, columns = fitted(task, make_pipeline(SimpleImputer(), FOREST[task]))
+    other, _ = fitted(task, make_pipeline(SimpleImputer(), LINEAR[task]))
+    golden = to_inputs(rows_of(columns, 300, seed=3), columns)
+    said = differs(to_graph(other, columns), pipeline, golden, 1e-6)
+    assert said is not None
+    assert "the golden sample its answers differ by up to" in said
+
+
+def test_a_row_alone_is_answered_as_among_others() -> None:
+    pipeline, columns = fitted("classification")
+    graph = Graph(to_graph(pipeline, columns))
+    rows = odd_rows(columns, 200)
+    together = graph.run(rows)
+    alone = np.concatenate([graph.run(rows.iloc[[number]]) for number in range(len(rows))])
+    np.testing.assert_allclose(alone, together, rtol=1e-12)
+
+
+def test_a_model_without_a_converter_says_which() -> None:
+    class Own(MLPClassifier):
+        """A class that no converter knows."""
+
+    model = make_pipeline(SimpleImputer(), Own(max_iter=5, random_state=1))
+    pipeline, columns = fitted("classification", model)
+    with pytest.raises(Exception, match="Own"):
+        to_graph(pipeline, columns)
