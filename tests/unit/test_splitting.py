@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import PredefinedSplit
 
+from slipway_template.training import hashing
 from slipway_template.training.hashing import SAMPLE, content
 from slipway_template.training.leaks import find_leaks
 from slipway_template.training.splitting import (
@@ -47,6 +48,31 @@ def customers(rows: int = 3000, seed: int = 0) -> pd.DataFrame:
             "label": rng.choice(["no", "yes", "maybe"], rows, p=[0.9, 0.08, 0.02]),
         }
     )  # fmt: skip
+
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["a", "é", "", "a,b", "\x1f"],
+        [0, -1, 2**63 - 1, 42, 7],
+        [True, False, True, True, False],
+        [date(2026, 1, day) for day in range(1, 6)],
+        [NOON + timedelta(microseconds=step) for step in range(5)],
+    ],
+    ids=["text", "integers", "booleans", "dates", "timestamps"],
+)
+def test_hashes_are_the_same_with_and_without_duckdb(
+    keys: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hashing.duckdb is not None
+    frame = pd.DataFrame({"k": keys, "second": [3, 1, 4, 1, 5]})
+    for chosen in (frame[["k"]], frame):
+        with monkeypatch.context() as without:
+            without.setattr(hashing, "duckdb", None)
+            plain = hash_keys(chosen, "v1")
+        np.testing.assert_array_equal(plain, hash_keys(chosen, "v1"))
+        assert plain.dtype == np.uint32
 
 
 def divide(
