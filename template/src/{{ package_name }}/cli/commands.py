@@ -246,16 +246,18 @@ def _predict(options: argparse.Namespace) -> Result:
     from ..preprocessing.schema import Rows
     from ..service.batch import score_file
     from ..service.scoring import load_scorer
+    from ..service.tally import keep
     from ..training import tracking
 
     settings, schema = config.load(), Rows.to_schema()
     scorer = load_scorer(tracking.connect(settings), settings, schema, options.version)
     output = Path(options.output)
     done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
+    keep(settings, done.tally)
     text = f"{done.scored:,} of {done.rows:,} rows scored by version {done.version}: {done.output}"
     if done.rejects:
         text += f"\n{done.rejected:,} rows were rejected, with reasons: {done.rejects}"
-    return text, asdict(done), 0
+    return text, {name: value for name, value in vars(done).items() if name != "tally"}, 0
 
 
 def _show(_: argparse.Namespace) -> Result:
@@ -316,15 +318,27 @@ def _export(options: argparse.Namespace) -> Result:
 
 
 def _needs_service(command: str) -> None:
-    if importlib.util.find_spec("..service.journal", __package__) is None:
+    if importlib.util.find_spec("..service.replay", __package__) is None:
         raise UsageError(
             f"`{command}` reads the journal of the service, and this project delivers in batch. "
             "To add a service: uvx copier update --data delivery=both"
         )
 
 
-def _later(options: argparse.Namespace) -> Result:
-    raise UsageError(f"`{options.command}` has no room yet: it comes with a later version.")
+def _monitor(_: argparse.Namespace) -> Result:
+    from ..monitoring.monitor import as_json, monitor
+    from ..monitoring.report import report_folder, write_report
+    from ..training import tracking
+
+    settings = config.load()
+    seen = monitor(tracking.connect(settings), settings)
+    report = write_report(seen, report_folder(settings))
+    lines = [
+        f"{seen.verdict}: version {seen.version}, {seen.rows:,} predictions in {seen.days:g} days"
+    ]
+    lines += [f"  {one.kind}: {one.what}; {one.advice}" for one in seen.alarms]
+    lines.append(f"Report: {report}")
+    return "\n".join(lines), as_json(seen, report), 1 if seen.alarms else 0
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
@@ -343,6 +357,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "replay": _replay,
     "outcomes": _outcomes,
     "journal export": _export,
-    "monitor": _later,
+    "monitor": _monitor,
     "config show": _show,
 }

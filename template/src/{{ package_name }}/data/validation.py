@@ -223,8 +223,8 @@ def _as_text(values: pd.Series) -> pd.Series:
 
 
 def _keeps(values: pd.Series, column: pa.Column) -> bool:
-    """Whether a column surely keeps its checks. Mostly all do, and pandera takes longer to say so."""
-    if values.isna().any() and not column.nullable or column.unique and not values.is_unique:
+    """Whether a column surely keeps its checks; pandera takes longer to say so."""
+    if (values.isna().any() and not column.nullable) or (column.unique and not values.is_unique):
         return False
     tests: dict[str | None, Callable[[dict[str, Any]], Any]] = {
         "greater_than_or_equal_to": lambda known: values.min() >= known["min_value"],

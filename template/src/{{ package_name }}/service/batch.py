@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ from ..data.sources import read_batches
 from ..data.validation import Screened, conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
 from .scoring import Predictions, Scorer, askable, label_text
+from .tally import Tally, count
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,16 @@ class Scored:
     output: str
     rejects: str | None
     """Where the rejected rows are, with the reason of each."""
+    tally: Tally | None = field(default=None, repr=False, compare=False)
+    """The inputs and answers as counts, for monitoring."""
 
 
 def score_file(
-    source: str, output: Path, scorer: Scorer, schema: pa.DataFrameSchema, chunk_rows: int
+    source: str,
+    output: Path,
+    scorer: Scorer,
+    schema: pa.DataFrameSchema,
+    chunk_rows: int,
 ) -> Scored:
     """Score every row of `source` into `output`.
 
@@ -47,10 +54,11 @@ def score_file(
     rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
-    rows = scored = 0
+    rows, scored, tally = 0, 0, Tally.empty(scorer.version)
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
     with progress, appearing(rejects) as reject, appearing(output) as write:
         for frame, screened, predictions in _predicted(source, scorer, asked, chunk_rows):
+            tally = tally + count(scorer, screened.good, predictions)
             good, bad = _sorted(frame, screened, predictions, scorer, key)
             write(good.assign(row=good["row"] + rows))
             reject(bad.assign(row=bad["row"] + rows))
@@ -62,9 +70,8 @@ def score_file(
     if not scored:
         raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
     rejected = rows - scored
-    return Scored(
-        rows, scored, rejected, scorer.version, str(output), str(rejects) if rejected else None
-    )
+    aside = str(rejects) if rejected else None
+    return Scored(rows, scored, rejected, scorer.version, str(output), aside, tally)
 
 
 def _predicted(

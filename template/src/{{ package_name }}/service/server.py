@@ -28,7 +28,9 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         raise UsageError(f"--workers {workers}: at least one is needed.")
     if not 0 <= port <= 65_535:
         raise UsageError(f"--port {port}: ports go from 0 to 65535.")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, as asyncio sends small answers at once only where it is known.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..data.columns import Columns, Kind
+from ..data.profile import Profile
 from ..estimators.model import TRUSTED
 from ..estimators.ruled import apply_rules
 from ..utils import environment
@@ -27,7 +28,12 @@ from .evaluation import answers
 from .graph import FILE as GRAPH_FILE
 from .graph import Arrays, Graph
 
-GOLDEN, ABOUT, MODEL_FILE = "golden.parquet", "about.json", "model.skops"
+GOLDEN, ABOUT, PROFILE, MODEL_FILE = (
+    "golden.parquet",
+    "about.json",
+    "profile.json",
+    "model.skops",
+)
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
@@ -57,6 +63,7 @@ class Artifact:
     about: About
     golden: pd.DataFrame
     """Inputs, shape (n_rows, n_inputs), whose answers were stored at training."""
+    profile: Profile
     answer: Callable[[Arrays], np.ndarray]
     """From inputs by name to probabilities (n_rows, n_classes) or values (n_rows,)."""
 
@@ -68,8 +75,8 @@ class Artifact:
 
 def write_extras(
     folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame, graph: bytes | None
-) -> list[str]:
-    """Write what travels with the model beside its own file, and return the paths."""
+) -> None:
+    """Write what travels with the model beside its own file."""
     answered = answers(estimator, golden).reshape(len(golden), -1)
     stored = golden.reset_index(drop=True).join(
         pd.DataFrame(answered, columns=[f"answer {number}" for number in range(answered.shape[1])])
@@ -78,7 +85,6 @@ def write_extras(
     (folder / ABOUT).write_text(about.model_dump_json(indent=1))
     if graph is not None:
         (folder / GRAPH_FILE).write_bytes(graph)
-    return [str(path) for path in sorted(folder.iterdir())]
 
 
 def digest(folder: Path) -> str:
@@ -132,7 +138,8 @@ def open_artifact(
             f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
             "A step of preprocessing/ or a rule has changed since; train anew."
         )
-    return Artifact(about, golden, answer)
+    profile = Profile.model_validate_json((extras / PROFILE).read_text())
+    return Artifact(about, golden, profile, answer)
 
 
 def _pipeline(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:

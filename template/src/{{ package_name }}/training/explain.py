@@ -7,7 +7,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.inspection import permutation_importance
 
-from .dataset import Part
+from ..data.profile import Profile, distribution
+from .dataset import Dataset, Part
 from .evaluation import answers, score
 
 ROWS = 1_000
@@ -42,3 +43,29 @@ def time_features(estimator: BaseEstimator, inputs: pd.DataFrame) -> dict[str, f
         step.transform(inputs[columns])
         seconds[name] = round((time.perf_counter() - start) * MILLION / len(inputs), 3)
     return seconds
+
+
+def make_profile(estimator: BaseEstimator, dataset: Dataset) -> Profile:
+    """Return how inputs and target were distributed in training, and answers on validation rows."""
+    rows, kinds = dataset.split.rows("train"), dataset.columns.kinds
+    columns = {
+        name: distribution(rows[name], kind) for name, kind in kinds.items() if kind != "date"
+    }
+    answered = answers(estimator, dataset.part("validation").inputs)
+    if answered.ndim == 1:
+        target, label, answer = (
+            distribution(pd.Series(rows[dataset.columns.roles.target]), "number"),
+            None,
+            answered,
+        )
+    else:
+        chosen = estimator.classes_[answered.argmax(axis=1)]
+        label = distribution(pd.Series(chosen), "category")
+        target = distribution(rows[dataset.columns.roles.target], "category")
+        answer = answered[:, -1]
+    return Profile(
+        columns=columns,
+        answer=distribution(pd.Series(answer), "number"),
+        label=label,
+        target=target,
+    )

@@ -23,11 +23,11 @@ from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import promotion, registry
-from .artifact import TOLERANCE, About, write_extras
+from .artifact import PROFILE, TOLERANCE, About, write_extras
 from .convert import differs, to_graph
 from .dataset import Dataset, load_dataset, refuse_leaks
 from .evaluation import answers, make_dummy, score
-from .explain import column_importance, time_features
+from .explain import column_importance, make_profile, time_features
 from .record import Record
 from .tracking import MODEL
 
@@ -178,7 +178,11 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
         versions=record.versions,
         commit=record.commit,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as extras:
+        folder = Path(extras)
+        write_extras(folder, about, estimator, golden, graph)
+        reference = make_profile(estimator, dataset)
+        (folder / PROFILE).write_text(reference.model_dump_json())
         try:
             logged = mlflow.sklearn.log_model(
                 estimator,
@@ -187,7 +191,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
                 skops_trusted_types=TRUSTED,
                 pip_requirements=environment.requirements(),
                 signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
-                extra_files=write_extras(Path(folder), about, estimator, golden, graph),
+                extra_files=[str(path) for path in sorted(folder.iterdir())],
             )
         except MlflowException as error:
             raise GateRefused(

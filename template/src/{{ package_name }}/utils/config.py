@@ -179,6 +179,19 @@ class Monitoring(Section):
     """[monitoring]: when to worry."""
 
     retrain_every_days: int = Field(default=30, ge=1)
+    """A champion older than this is stale."""
+    window_days: float = Field(default=7, gt=0)
+    """What is held against training, and against as many days before."""
+    min_rows: int = Field(default=200, ge=1)
+    """Fewer predictions or outcomes in the window than this tell nothing."""
+    missing_share: float = Field(default=0.05, ge=0, le=1)
+    """How much more of a column may be missing than in training."""
+    unseen_share: float = Field(default=0.02, ge=0, le=1)
+    """How much of a column may be categories that training never saw."""
+    confused_share: float = Field(default=0.98, ge=0, le=1)
+    """A model that gives this share of rows the same answer, and did not before, is confused."""
+    expected_to_move: list[str] = []
+    """Columns whose drift is no news."""
 
 
 class Paths(Section):

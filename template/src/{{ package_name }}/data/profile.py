@@ -1,0 +1,94 @@
+"""How values were distributed: the reference that is stored with a version, and counts beside it.
+
+Counts are additive, so a month is the sum of its days, and no row has to be kept to compare.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from .columns import Kind
+
+TAIL = 0.005
+"""Share of the reference in each of the two outer bins."""
+QUANTILES = [TAIL, *np.arange(0.05, 0.96, 0.05).tolist(), 1 - TAIL]
+MOST_LABELS = 50
+
+
+class Distribution(BaseModel):
+    """Counts per bin of numbers, or per label; then the others, then the missing ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    edges: list[float] | None = None
+    """Bin i holds edges[i-1] <= x < edges[i]; None for labels."""
+    labels: list[str] = []
+    counts: list[int] = []
+
+    def count(self, values: pd.Series) -> np.ndarray:
+        """Return the counts of other values in the same bins, shape (n_bins,)."""
+        missing = values.isna().to_numpy()
+        if self.edges is not None:
+            numbers = values[~missing].to_numpy(dtype="float64")
+            found = np.bincount(np.searchsorted(self.edges, numbers, "right"), minlength=self._bins)
+            return np.append(found[: self._bins], [0, missing.sum()])
+        place = {label: number for number, label in enumerate(self.labels)}
+        texts = as_labels(values[~missing])
+        counted = texts.value_counts()
+        found = np.zeros(self._bins + 2, dtype=int)
+        for label, count in counted.items():
+            found[place.get(str(label), self._bins)] += count
+        found[-1] = missing.sum()
+        return found
+
+    @property
+    def _bins(self) -> int:
+        return len(self.labels) if self.edges is None else len(self.edges) + 1
+
+    @property
+    def names(self) -> list[str]:
+        """What each count is of, for people."""
+        if self.edges is None:
+            return [*self.labels, "(other)", "(missing)"]
+        low, high = [f"{edge:.4g}" for edge in self.edges], len(self.edges) - 1
+        inner = [f"{low[i]} to {low[i + 1]}" for i in range(high)]
+        return [f"below {low[0]}", *inner, f"{low[-1]} and above", "(other)", "(missing)"]
+
+
+class Profile(BaseModel):
+    """What a version saw in training, and what it answered on validation rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    columns: dict[str, Distribution]
+    """Inputs by name; dates are left out, as they move by nature."""
+    answer: Distribution
+    """The probability of the last class, or the value."""
+    label: Distribution | None
+    """The predicted class, None for regression."""
+    target: Distribution
+    """What was to be predicted."""
+
+
+def distribution(values: pd.Series, kind: Kind) -> Distribution:
+    """Describe values as a reference: numbers by quantiles, all others by label."""
+    if kind == "number":
+        known = values.dropna().to_numpy(dtype="float64")
+        edges = np.unique(np.quantile(known, QUANTILES)).tolist() if len(known) else [0.0]
+        empty = Distribution(edges=edges)
+    else:
+        common = as_labels(values.dropna()).value_counts().index[:MOST_LABELS]
+        empty = Distribution(labels=sorted(map(str, common)))
+    return empty.model_copy(update={"counts": empty.count(values).tolist()})
+
+
+def as_labels(values: pd.Series) -> pd.Series:
+    """Return labels as text: flags as true and false, whatever type holds them."""
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        flags: dict[Any, str] = {1: "true", 0: "false"}
+        if set(values.unique()) <= set(flags):
+            return values.astype(float).map(flags)
+    texts = values.astype(str)
+    return texts.where(~texts.isin(["True", "False"]), texts.str.lower())

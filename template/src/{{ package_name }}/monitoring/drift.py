@@ -1,0 +1,70 @@
+"""Whether two distributions differ, by more than chance and by enough to matter."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..data.profile import TAIL, Distribution
+
+LEVEL = 0.01
+"""Chance that any of all columns is called different where none is."""
+PSI_LIMIT, TAIL_LIMIT = 0.025, 0.01
+"""A difference matters above this population stability index, or this share more in the tails."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far current values lie from the reference."""
+
+    name: str
+    psi: float
+    tail: float
+    """Share in the outer bins beyond that of the reference; 0 for labels."""
+    p: float
+    """Chance of such a difference where there is none."""
+    significant: bool = False
+    """Whether p holds against all columns together."""
+
+    @property
+    def alarming(self) -> bool:
+        """Whether it is no chance, and large enough to matter."""
+        return self.significant and (self.psi > PSI_LIMIT or self.tail > TAIL_LIMIT)
+
+
+def shift(name: str, reference: Distribution, current: np.ndarray) -> Shift:
+    """Compare counts with the reference.
+
+    The statistic is the population stability index times nm / (n + m), which is chi-squared with
+    one degree of freedom less than there are bins where both come from the same distribution
+    (Yurdakul and Naranjo, Journal of Risk Model Validation, 2020).
+    """
+    before, now = np.asarray(reference.counts, dtype=float), np.asarray(current, dtype=float)
+    seen = before + now > 0
+    n, m = before.sum(), now.sum()
+    if n == 0 or m == 0 or seen.sum() < 2:
+        return Shift(name, 0.0, 0.0, 1.0)
+    p, q = ((part[seen] + 0.5) / (part[seen] + 0.5).sum() for part in (before, now))
+    psi = float(((p - q) * np.log(p / q)).sum())
+    chance = float(stats.chi2.sf(psi * n * m / (n + m), seen.sum() - 1))
+    # What the index is on average without any difference is no effect.
+    effect = max(0.0, psi - (seen.sum() - 1) * (1 / n + 1 / m))
+    return Shift(name, effect, _tail(reference, now), chance)
+
+
+def _tail(reference: Distribution, now: np.ndarray) -> float:
+    if reference.edges is None or len(reference.edges) < 2:
+        return 0.0
+    last = len(reference.edges)
+    known = now[: last + 1].sum()
+    return float((now[0] + now[last]) / known - 2 * TAIL) if known else 0.0
+
+
+def judge(shifts: list[Shift]) -> list[Shift]:
+    """Tell which shifts are significant together (Holm, 1979)."""
+    ordered = sorted(shifts, key=lambda one: one.p)
+    judged, holds = {}, True
+    for rank, one in enumerate(ordered):
+        holds = holds and one.p <= LEVEL / (len(ordered) - rank)
+        judged[one.name] = Shift(one.name, one.psi, one.tail, one.p, holds)
+    return [judged[one.name] for one in shifts]

@@ -1,0 +1,103 @@
+"""What was predicted, as counts in the bins of the version's reference profile.
+
+The service keeps every row in its journal; a batch run keeps only these counts, as its output holds
+the rows already.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel
+
+from ..data.profile import Profile
+from ..utils.config import Settings
+from .journal import Entry, open_journal
+from .scoring import Predictions, Scorer
+
+DAY = 86_400
+
+
+class Tally(BaseModel):
+    """Counts of some predictions by one version."""
+
+    time: float
+    version: int
+    rows: int
+    counts: dict[str, list[int]]
+    """By input, and for `answer` and `label`; as `data.profile.Distribution.count` makes them."""
+
+    @classmethod
+    def empty(cls, version: int) -> "Tally":
+        """Return the counts of no prediction."""
+        return cls(time=time.time(), version=version, rows=0, counts={})
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return the counts of both."""
+        counts = {
+            name: np.add(self.counts.get(name, 0), found).tolist()
+            for name, found in other.counts.items()
+        }
+        rows = self.rows + other.rows
+        return Tally(time=other.time, version=other.version, rows=rows, counts=counts)
+
+
+def count(scorer: Scorer, rows: pd.DataFrame, made: Predictions) -> Tally:
+    """Count inputs in their declared types, and the answers to them."""
+    return _count(scorer.artifact.profile, scorer.version, rows, made)
+
+
+def keep(settings: Settings, tally: Tally | None) -> None:
+    """Write the counts of a batch run under `var/batches`."""
+    if tally is None:
+        return
+    folder = settings.var / "batches"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = int(tally.time * 1e9)
+    (folder / f".{name}").write_text(tally.model_dump_json())
+    (folder / f".{name}").rename(folder / f"{name}.json")
+
+
+def read_tallies(
+    settings: Settings, profile: Profile, version: int, since: float
+) -> Iterator[Tally]:
+    """Yield the counts of predictions from a time on, in the bins of a version's profile.
+
+    Shadows are left out, and batch runs of other versions, as they were counted in other bins.
+    """
+    for file in sorted((settings.var / "batches").glob("*.json")):
+        if int(file.stem) >= since * 1e9:
+            found = Tally.model_validate_json(file.read_text())
+            if found.version == version:
+                yield found
+    for entries in open_journal(settings).read(since):
+        parts: dict[tuple[int, int], list[Entry]] = {}
+        for entry in entries:
+            if entry.assigned != "shadow":
+                parts.setdefault((int(entry.time // DAY), entry.version), []).append(entry)
+        for (_, answered_by), part in sorted(parts.items()):
+            yield _of_entries(profile, answered_by, part)
+
+
+def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
+    sent = json.loads(f"[{','.join(entry.inputs for entry in entries)}]")
+    labels = json.loads(f"[{','.join(entry.prediction for entry in entries)}]")
+    shares = [json.loads(entry.probabilities) for entry in entries if entry.probabilities]
+    told = np.array([list(one.values()) for one in shares]) if shares else None
+    made = Predictions(labels, told, np.ones(len(labels), dtype=bool))
+    rows = pd.DataFrame(sent).reindex(columns=list(profile.columns))
+    return _count(profile, version, rows, made).model_copy(update={"time": entries[-1].time})
+
+
+def _count(profile: Profile, version: int, rows: pd.DataFrame, made: Predictions) -> Tally:
+    counts = {name: part.count(rows[name]) for name, part in profile.columns.items()}
+    if made.probabilities is None:
+        counts["answer"] = profile.answer.count(pd.Series(made.labels, dtype="float64"))
+    else:
+        counts["answer"] = profile.answer.count(pd.Series(made.probabilities[:, -1]))
+        if profile.label is not None:
+            counts["label"] = profile.label.count(pd.Series(made.labels, dtype=object))
+    listed = {name: found.tolist() for name, found in counts.items()}
+    return Tally(time=time.time(), version=version, rows=len(rows), counts=listed)
