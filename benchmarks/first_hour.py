@@ -38,8 +38,8 @@ def copy(where: Path) -> None:
 
 
 def megabytes(folder: Path) -> float:
-    """Return what the files take on disk."""
-    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) / 1e6
+    """Return what the files take on disk, in units of 2**20 bytes, as du counts them."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) / 2**20
 
 
 def start_ratio(project: Path) -> tuple[float, float]:

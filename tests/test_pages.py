@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pandera.pandas as pa
 import pytest
-from test_lifecycle import ask, free_port, serving
+from serve import serving
 
 from conftest import Project
 from slipway_template.data.columns import describe
@@ -142,8 +143,8 @@ def url(born: Project, first_model: Path) -> Iterator[str]:
     """The service of the default project; both widths ask the same one."""
     shutil.rmtree(born.path / "var", ignore_errors=True)
     shutil.copytree(first_model, born.path / "var")
-    with serving(born, free_port()) as url:
-        yield url
+    with serving(born) as service:
+        yield service.url
     shutil.rmtree(born.path / "var")
 
 
@@ -163,7 +164,7 @@ def test_a_person_tries_a_prediction(visit: Visit, url: str) -> None:
     (shown,) = heard.value.json()["predictions"]
     assert (row["distance_km"], row["goods"], row["weight_kg"]) == (1234.5, None, None)
     assert not {"shipment_id", "customer_id", "ordered_at", "late"} & set(row)
-    (wanted,) = ask(url, {"rows": [row]})["predictions"]
+    (wanted,) = httpx.post(f"{url}/predict", json={"rows": [row]}).json()["predictions"]
     assert page.locator("#answer").inner_text() == ("yes" if wanted["prediction"] else "no")
     assert f"{wanted['probability']:.1%}" in page.locator("#bars").inner_text()
     assert (visit.fact("Model"), visit.fact("Version")) == ("shipment-delays", "1")
@@ -212,7 +213,8 @@ def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
     assert rows["rows[].weight_kg"][:2] == ["number", "optional"]
     assert "albatross, heron, kestrel, swift" in rows["rows[].carrier"][-1]
     assert f"{url}/predict" in command
-    assert len(ask(url, json.loads(command[-1]))["predictions"]) == 1
+    answer = httpx.post(f"{url}/predict", json=json.loads(command[-1]))
+    assert len(answer.json()["predictions"]) == 1
     assert "Answer 422" in section.inner_text()
     assert visit.fits()
     page.get_by_role("link", name="Try it").click()

@@ -265,7 +265,7 @@ def other_model(clone: Project) -> None:
 
 
 def other_rule(clone: Project) -> None:
-    clone.replace(clone.source / "estimators/rules.py", "== 0)", "< 2_000)")
+    clone.replace(clone.source / "estimators/rules.py", "] == 0", "] < 2_000")
 
 
 def other_settings(clone: Project) -> None:

@@ -50,7 +50,6 @@ def customers(rows: int = 3000, seed: int = 0) -> pd.DataFrame:
     )  # fmt: skip
 
 
-
 @pytest.mark.parametrize(
     "keys",
     [

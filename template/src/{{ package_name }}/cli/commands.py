@@ -337,6 +337,12 @@ def _monitor(_: argparse.Namespace) -> Result:
         f"{seen.verdict}: version {seen.version}, {seen.rows:,} predictions in {seen.days:g} days"
     ]
     lines += [f"  {one.kind}: {one.what}; {one.advice}" for one in seen.alarms]
+    if (tried := seen.comparison) is not None:
+        lines.append(
+            f"  challenger against champion: {tried.verdict} (difference of the mean loss "
+            f"{tried.difference:+.4f}, {tried.low:+.4f} to {tried.high:+.4f}, on "
+            f"{tried.challenger:,} and {tried.champion:,} outcomes; needs {tried.needed:,} of each)"
+        )
     lines.append(f"Report: {report}")
     return "\n".join(lines), as_json(seen, report), 1 if seen.alarms else 0
 

@@ -20,7 +20,7 @@ from ..training.record import Record
 from ..utils.config import Monitoring, Settings
 from .audit import audit
 from .drift import Shift, judge, shift
-from .performance import Performance, by_version
+from .performance import Comparison, Performance, by_version, compare
 
 DAY = 86_400
 WORST = 1.1
@@ -51,6 +51,7 @@ class Seen:
     volume: dict[str, int]
     """Predictions by day, all versions."""
     performance: list[Performance]
+    comparison: Comparison | None
     timeline: dict[str, list[tuple[str, float, int]]] = field(default_factory=dict)
     """By version: day, mean loss and predictions whose outcome is known."""
 
@@ -94,6 +95,7 @@ def monitor(client: MlflowClient, settings: Settings) -> Seen:
         *_columns(profile, window, shifts, rules),
         *_answers(profile, window, before, shifts, rules),
         *_worth(performance, record, champion.version, rules),
+        *_retrainings(client, champion.version, rules),
         *(Alarm(one.kind, one.what, one.advice) for one in audit(client, settings)),
     ]
     return Seen(
@@ -106,6 +108,7 @@ def monitor(client: MlflowClient, settings: Settings) -> Seen:
         window.counts,
         dict(sorted((window.volume + before.volume).items())),
         performance,
+        compare(performance, rules.min_rows),
         _timeline(judged),
     )
 
@@ -232,6 +235,17 @@ def _worth(
             )
 
 
+def _retrainings(client: MlflowClient, champion: int, rules: Monitoring) -> Iterator[Alarm]:
+    """Each retraining leaves a version with its decision; many refusals in a row are news."""
+    refused = [found for found in registry.refused(client) if found > champion]
+    if len(refused) >= rules.refused_retrainings:
+        yield Alarm(
+            "retraining",
+            f"versions {', '.join(map(str, refused))} were all refused since version {champion}",
+            "read their reasons; the data or the target may have changed",
+        )
+
+
 def _judged(settings: Settings, since: float) -> pd.DataFrame:
     return open_journal(settings).judged(since)
 
@@ -258,4 +272,5 @@ def as_json(seen: Seen, report: Path) -> dict[str, object]:
         "days": seen.days,
         "shifts": [vars(one) | {"alarming": one.alarming} for one in seen.shifts],
         "performance": [vars(one) for one in seen.performance],
+        "comparison": seen.comparison and vars(seen.comparison),
     }

@@ -94,6 +94,54 @@ def _names(
     )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Champion against challenger, each on the rows it answered itself."""
+
+    verdict: str
+    """`promote the challenger`, `keep the champion`, or `undecided`."""
+    difference: float
+    """Mean loss of the challenger minus that of the champion; below 0 it is better."""
+    low: float
+    high: float
+    """A 95 % confidence interval of the difference (Welch, 1947, normal approximation)."""
+    champion: int
+    challenger: int
+    """Predictions of each whose outcome is known."""
+    needed: int
+    """Predictions of each after which a difference of this size would be decided."""
+
+
+def compare(performance: list[Performance], least: int) -> Comparison | None:
+    """Decide between champion and challenger; None where one of them has no outcomes.
+
+    Parameters
+    ----------
+    least
+        Fewer outcomes of either decide nothing.
+    """
+    newest = {one.group: one for one in performance}
+    if not {"champion", "challenger"} <= newest.keys():
+        return None
+    ours, theirs = newest["champion"], newest["challenger"]
+    difference = theirs.mean - ours.mean
+    reach = float(np.hypot(ours.high - ours.mean, theirs.high - theirs.mean))
+    fewest = min(ours.predictions, theirs.predictions)
+    needed = int(np.ceil(fewest * (reach / difference) ** 2)) if difference else 0
+    verdict = "undecided"
+    if fewest >= least and abs(difference) > reach:
+        verdict = "promote the challenger" if difference < 0 else "keep the champion"
+    return Comparison(
+        verdict,
+        difference,
+        difference - reach,
+        difference + reach,
+        ours.predictions,
+        theirs.predictions,
+        max(needed, least),
+    )
+
+
 def by_version(judged: pd.DataFrame) -> list[Performance]:
     """Return the performance of each version and group, from `Journal.judged`.
 

@@ -127,7 +127,15 @@ def _performance(seen: Seen) -> str:
         if len(points) > 1
     )
     table = f'<div class="wide"><table>{head}{lines}</table></div>'
-    return f'{table}<div class="pictures">{pictures}</div>'
+    tried = seen.comparison
+    said = (
+        ""
+        if tried is None
+        else f"<p>Challenger against champion: <b>{tried.verdict}</b>. Difference of the mean loss "
+        f"{tried.difference:+.4f} ({tried.low:+.4f} to {tried.high:+.4f}); to tell a difference "
+        f"of this size takes {tried.needed:,} outcomes of each.</p>"
+    )
+    return f'{table}{said}<div class="pictures">{pictures}</div>'
 
 
 def _line(points: list[tuple[str, float, int]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .scoring import Predictions, Scorer
+from .scoring import Predictions, Scorer, label_text
 
 SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 TENTHS = [number / 10 for number in range(1, 11)]
@@ -28,11 +28,13 @@ COUNTERS = {
 class Metrics:
     """The figures of one process; those of several workers are added up when they are read."""
 
-    def __init__(self, champion: Scorer) -> None:
+    def __init__(self, champion: Scorer, budget_ms: float | None) -> None:
         self.registry = CollectorRegistry()
+        # The budget bounds a bucket, so the share of answers within it is exact.
+        seconds = sorted({*SECONDS, budget_ms / 1000} if budget_ms else SECONDS)
         timed = {
-            "request_seconds": ("From the first byte to the answer", ["version"], SECONDS),
-            "model_seconds": ("Run time, per micro-batch", ["version", "runtime"], SECONDS),
+            "request_seconds": ("From the first byte to the answer", ["version"], seconds),
+            "model_seconds": ("Run time, per micro-batch", ["version", "runtime"], seconds),
             "predicted_values": (
                 "The highest probability, or the value",
                 ["version"],
@@ -83,7 +85,7 @@ class Metrics:
         else:
             values = made.probabilities.max(axis=1).tolist()
             for label, count in Tally(made.labels).items():
-                self.count("predicted_labels", version, label, by=count)
+                self.count("predicted_labels", version, label_text(label), by=count)
         histogram = self._of("predicted_values", version)
         for value in values:
             histogram.observe(value)

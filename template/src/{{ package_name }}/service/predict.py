@@ -3,6 +3,7 @@
 Order of a request: room in the queue, API key, size, form, then the micro-batch.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,6 +21,8 @@ from .journal import JournalError
 from .metrics import Metrics
 from .requests import Rows
 from .versions import Versions
+
+log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -75,6 +78,10 @@ class Predict:
             answer = await self._answer(scope, receive)
         except Refusal as refusal:
             code, answer = refusal.code, to_json({"detail": refusal.detail})
+        except Exception:
+            log.exception("a request could not be answered")
+            code, answer = 500, to_json({"detail": "The service failed; its log says why."})
+        self.metrics.waiting.set(len(self.batcher.waiting))
         self.metrics.requested(
             self.versions.now.champion.version, code, time.perf_counter() - start
         )

@@ -191,6 +191,16 @@ def challenge(client: MlflowClient, new: Registered) -> None:
     client.set_registered_model_alias(MODEL, CHALLENGER, str(new.version))
 
 
+def refused(client: MlflowClient) -> list[int]:
+    """Return the versions whose last decision was against them, oldest first."""
+    found = []
+    for one in client.search_model_versions(f"name = '{MODEL}'"):
+        decisions = sorted(name for name in one.tags if name.startswith("decision "))
+        if decisions and not json.loads(one.tags[decisions[-1]])["promoted"]:
+            found.append(int(one.version))
+    return sorted(found)
+
+
 def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:
     """Keep a decision, refusals too, as a tag of the version it was about."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -190,6 +190,8 @@ class Monitoring(Section):
     """How much of a column may be categories that training never saw."""
     confused_share: float = Field(default=0.98, ge=0, le=1)
     """A model that gives this share of rows the same answer, and did not before, is confused."""
+    refused_retrainings: int = Field(default=3, ge=1)
+    """This many versions refused one after another are reported."""
     expected_to_move: list[str] = []
     """Columns whose drift is no news."""
 
