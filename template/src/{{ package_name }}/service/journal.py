@@ -165,7 +165,7 @@ class Journal:
         with self.engine.connect() as connection:
             for some in _batches(names):
                 wanted = sql.select(by, PREDICTIONS.c.id).where(by.in_(some))
-                yield from connection.execute(wanted).tuples()
+                yield from map(tuple, connection.execute(wanted))
 
     def add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what came of predictions, all or none; a later word replaces an earlier one."""
