@@ -17,7 +17,6 @@ from sklearn.model_selection import train_test_split
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 import conftest  # noqa: E402, F401 (makes the template importable in place)
-
 from slipway_template.training.splitting import PARTS, SplitSettings, split  # noqa: E402
 
 SETTINGS = SplitSettings(strategy="key")

@@ -207,7 +207,7 @@ class Journal:
 def open_journal(settings: Settings) -> Journal:
     """Return the journal of the project, made now if need be; see `Journal`."""
     url = settings.service.journal
-    if url is None:
+    if not url:
         settings.var.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{settings.var / 'journal.db'}"
     return Journal(url, settings.service.keep_days)
