@@ -1,6 +1,5 @@
 """The REST service: its routes, made from the schema."""
 
-import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,11 +106,8 @@ def create_app(
         stopped = threading.Event()
         for work in (versions.watch, journal.tidy):
             threading.Thread(target=work, args=[stopped], daemon=True).start()
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays; looking through it again costs milliseconds
         yield
         stopped.set()
-        gc.unfreeze()
 
     app = FastAPI(
         title=versions.now.champion.name, lifespan=lifespan, docs_url=None, redoc_url=None

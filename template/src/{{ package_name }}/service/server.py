@@ -1,5 +1,6 @@
 """Starts the REST service on a port of its own, in one process or several."""
 
+import gc
 import os
 import socket
 import tempfile
@@ -54,7 +55,10 @@ def create_worker() -> object:
 
 
 def _create(settings: Settings) -> object:
-    return create_app(tracking.connect(settings), settings, Rows.to_schema())
+    app = create_app(tracking.connect(settings), settings, Rows.to_schema())
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
+    return app
 
 
 def _config(app: Any, workers: int = 1) -> uvicorn.Config:
