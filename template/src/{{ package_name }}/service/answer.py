@@ -1,5 +1,6 @@
 """From checked rows to recorded answers, one micro-batch at a time."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from .scoring import Scorer
 from .versions import Answering, Versions
 
 SHADOW = "shadow"
+RETRY_SECONDS = 10
 
 
 class NotFiniteError(Exception):
@@ -51,7 +53,12 @@ class Answerer:
         self.versions, self.journal, self.metrics = versions, journal, metrics
         self.columns, self.known = columns, known
         self.settings = versions.settings.service
-        self.writable = True
+        self.failed_at = -math.inf
+
+    @property
+    def writable(self) -> bool:
+        """Whether the journal may take predictions: it did, or failed long enough ago to try."""
+        return time.monotonic() - self.failed_at > RETRY_SECONDS
 
     def quick(self) -> bool:
         """Whether a micro-batch is over within a millisecond or so."""
@@ -82,10 +89,10 @@ class Answerer:
         try:
             self.journal.write(entries)
         except JournalError:
-            self.writable = False
+            self.failed_at = time.monotonic()
             self.metrics.count("journal_errors", now.champion.version)
             raise
-        self.writable = True
+        self.failed_at = -math.inf
         mine = iter(rows)
         return [_body([answers.get(next(mine).id) for _ in request], now) for request in requests]
 

@@ -89,10 +89,8 @@ def create_app(
     limits = settings.service
     versions = Versions(client, settings, schema)
     columns = describe(schema, settings.data)
-    journal, metrics = (
-        open_journal(settings),
-        Metrics(versions.now.champion, limits.latency_budget_ms),
-    )
+    journal = open_journal(settings)
+    metrics = Metrics(versions.now.champion, limits.latency_budget_ms)
     listed = {name: categories(schema.columns[name]) for name in columns.of("category")}
     known = {name: frozenset(values) for name, values in listed.items() if values}
     answerer = Answerer(versions, journal, metrics, columns, known)

@@ -117,6 +117,8 @@ def _are_repeated(keys: pd.DataFrame) -> bool:
     """Guess whether a key repeats so often that to hash only the distinct ones is faster."""
     if len(keys) < SAMPLE or len(keys.columns) > 1:
         return False
+    if duckdb is not None and keys["k0"].dtype.kind not in "iu":
+        return False  # it hashes texts sooner than pandas finds the distinct ones
     sample = keys.iloc[np.random.default_rng(0).choice(len(keys), SAMPLE)]
     # Drawn with replacement, two rows of the sample share a key with chance repeats / rows.
     repeats = 2 * sample.duplicated().sum() * len(keys) / SAMPLE**2
