@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from itertools import combinations, product
@@ -266,6 +267,16 @@ def test_names_of_any_length_are_formatted(render: Callable[..., Project], tmp_p
     for name in ["a", "zz9", "an_uncommonly_long_name_for_it"]:
         project = render(tmp_path / name, project_name=name.replace("_", " "))
         test_formatting_and_linting_find_nothing((project, {}))
+
+
+def test_rendering_is_quick(render: Callable[..., Project], tmp_path: Path) -> None:
+    taken = []
+    for number in range(3):
+        start = time.process_time()
+        render(tmp_path / str(number))
+        taken.append(time.process_time() - start)
+
+    assert min(taken) < 2, f"{min(taken):.1f} s"
 
 
 def test_copying_runs_no_code_and_needs_no_trust(template: Path, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_too_many_at_once_get_503_and_then_all_is_well(trained: Project, sent: l
         assert all("retry-after" in one.headers for one in answers if one.status_code == 503)
         start = time.monotonic()
         assert service.ids(sent[:1])
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 1
         figures = service.get("/metrics").body
     assert f'requests_total{{code="503",version="1"}} {codes[503]:.1f}' in figures
     assert len(journal(trained)) == codes[200] + 1

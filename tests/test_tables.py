@@ -18,6 +18,8 @@ import deltalake
 import pandas as pd
 import pytest
 
+from serve import serving
+
 from conftest import Project, environment
 
 FULL = os.environ.get("SLIPWAY_FULL") == "1"
@@ -397,3 +399,39 @@ def test_more_bad_rows_than_allowed_are_refused(
 
     assert "31 of 3000 rows are bad, more than max_bad_share = 1% allows" in said
     assert len(project.json("data", "history")["versions"]) == 1
+
+
+def test_the_journal_in_postgresql(
+    trained: Project, samples: Path, tmp_path: Path, postgres: tuple[str, Callable[[str], None]]
+) -> None:
+    url, sql = postgres
+    sql("CREATE SCHEMA journal AUTHORIZATION reader; ALTER ROLE reader SET search_path = journal")
+    uv = shutil.which("uv", path=environment()["PATH"])
+    driver = tmp_path / "driver"
+    trained.run(str(uv), "pip", "install", "--quiet", "--target", driver, "psycopg[binary]")
+    name = f"{trained.package}__SERVICE__JOURNAL".upper()
+    env = {"PYTHONPATH": str(driver), name: url}
+    sent = json.loads(
+        pd.read_parquet(samples / "rows.parquet")
+        .drop(columns=["late", "delivery_days"])
+        .head(50)
+        .to_json(orient="records", date_format="iso")
+    )
+
+    with serving(trained, **env) as service:
+        kept = service.ids(sent)
+        # Whoever restarts the database breaks a connection: that answer is refused, not lost.
+        sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'")
+        codes = [service.post(sent[0]).code for _ in range(3)]
+        assert codes in ([503, 200, 200], [200, 200, 200])
+        kept += service.ids(sent[:5])
+        service.kill()
+
+    for one in (kept[0], kept[-1]):
+        assert trained.json("replay", one, **env)["verdict"] == "identical"
+    rows = trained.json("journal", "export", tmp_path / "past.parquet", **env)["rows"]
+    assert rows == len(kept) + codes.count(200)
+    (tmp_path / "late.csv").write_text(f"prediction_id,late\n{kept[0]},true\n{kept[1]},false\n")
+    told = trained.json("outcomes", tmp_path / "late.csv", **env)
+    assert told["matched"] == 2
+    assert PASSWORD not in service.log.read_text() + trained.cli("config", "show", **env).stdout

@@ -18,6 +18,7 @@ from .versions import Answering, Versions
 
 SHADOW = "shadow"
 RETRY_SECONDS = 10
+QUICK_ROWS = 500
 
 
 class NotFiniteError(Exception):
@@ -60,11 +61,12 @@ class Answerer:
         """Whether the journal may take predictions: it did, or failed long enough ago to try."""
         return time.monotonic() - self.failed_at > RETRY_SECONDS
 
-    def quick(self) -> bool:
-        """Whether a micro-batch is over within a millisecond or so."""
+    def quick(self, requests: Sequence[list[BaseModel]]) -> bool:
+        """Whether these are answered within a few milliseconds."""
         now = self.versions.now
         both = [scorer for scorer in (now.champion, now.challenger) if scorer]
-        return self.journal.embedded and all(scorer.runtime == "onnx" for scorer in both)
+        fast = self.journal.embedded and all(scorer.runtime == "onnx" for scorer in both)
+        return fast and sum(map(len, requests)) <= QUICK_ROWS
 
     def answer(self, requests: Sequence[list[BaseModel]]) -> list[bytes | Exception]:
         """Return the body of each answer, or why there is none.
@@ -84,7 +86,8 @@ class Answerer:
             theirs = [row for row in rows if row.assigned == CHALLENGER]
             entries += self._predict(theirs, now.challenger, CHALLENGER, answers)
             if self.settings.shadow:
-                beside = [row._replace(id=f"{row.id}s") for row in rows if row not in theirs]
+                champions = [row for row in rows if row.assigned != CHALLENGER]
+                beside = [row._replace(id=f"{row.id}s") for row in champions]
                 entries += self._predict(beside, now.challenger, SHADOW, {})
         try:
             self.journal.write(entries)
@@ -101,8 +104,9 @@ class Answerer:
         named = read_rows(checked, self.columns.roles.key)
         rows = []
         for number, row in enumerate(checked):
-            parts = [str(values[number]) for values in named.values() if values[number] is not None]
-            unit, name = "\x1f".join(parts) or None, new_id()
+            parts = [values[number] for values in named.values()]
+            whole = parts and None not in parts
+            unit, name = "\x1f".join(map(str, parts)) if whole else None, new_id()
             rows.append(Row(row, name, now.assigned(unit or name, share), unit))
         return rows
 

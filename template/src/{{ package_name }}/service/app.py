@@ -23,7 +23,7 @@ from .batching import Batcher
 from .journal import open_journal
 from .metrics import Metrics
 from .pages import try_page
-from .predict import Predict, PredictRoute
+from .predict import Predict, Routes
 from .reference import docs_page
 from .requests import Rows, request_model
 from .scoring import askable
@@ -74,9 +74,7 @@ class Standing(Model):
     challenger: int | None
 
 
-def create_app(
-    client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
-) -> PredictRoute:
+def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> Routes:
     """Return the service, with the champion loaded and proved.
 
     Raises
@@ -156,7 +154,8 @@ def create_app(
 
     keyed = limits.api_key is not None
     app.openapi = lambda: _openapi(app, form, keyed=keyed)  # type: ignore[method-assign]
-    return PredictRoute(app, Predict(form, asked, batcher, versions, metrics))
+    predict = Predict(form, asked, batcher, versions, metrics)
+    return Routes(app, predict, limits.operating_port)
 
 
 def _openapi(app: FastAPI, form: type[Rows], *, keyed: bool) -> dict[str, Any]:

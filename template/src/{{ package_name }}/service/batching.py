@@ -32,7 +32,7 @@ class Batcher(Generic[Asked, Answer]):
         Answers a batch, in its order. An answer may be an exception, which is raised to the one
         who asked.
     quick
-        Whether work is so short now that a thread of its own would cost more than it gains.
+        Whether a batch is so short that a thread of its own would cost more than it gains.
     limit, timeout
         How many requests may wait, and for how many seconds.
     """
@@ -40,7 +40,7 @@ class Batcher(Generic[Asked, Answer]):
     def __init__(
         self,
         work: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
-        quick: Callable[[], bool],
+        quick: Callable[[Sequence[Asked]], bool],
         limit: int,
         timeout: float,
     ) -> None:
@@ -87,7 +87,7 @@ class Batcher(Generic[Asked, Answer]):
         batch = [(asked, future) for asked, future in batch if not future.done()]
         if not batch:
             self.running = False
-        elif self.quick():
+        elif self.quick([asked for asked, _ in batch]):
             self._settle(batch, self._answers(batch))
         else:
             loop = asyncio.get_running_loop()

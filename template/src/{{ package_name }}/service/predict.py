@@ -29,6 +29,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+FIGURES = "/metrics"
+OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+CLOSED = (
+    "Not at this port, or not for callers from elsewhere: see [service] operating_port in "
+    "config.toml."
+)
 SIMPLE_CHECKS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
 """What the request model checks by itself; any other check of schema.py is run by pandera."""
 
@@ -40,16 +47,32 @@ class Refusal(Exception):
         self.code, self.detail = code, detail
 
 
-class PredictRoute:
-    """Sends POST /predict to its handler, and everything else on."""
+class Routes:
+    """Sends POST /predict to its handler, and everything else on.
 
-    def __init__(self, app: App, predict: App) -> None:
-        self.app, self.predict = app, predict
+    Figures are for those who operate the service: they are told on a port of their own, or, where
+    there is none, to callers on this machine.
+    """
+
+    def __init__(self, app: App, predict: App, operating_port: int | None) -> None:
+        self.app, self.predict, self.operating_port = app, predict, operating_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection as ASGI asks for."""
-        mine = scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST"
-        await (self.predict if mine else self.app)(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif not self._open(scope):
+            await _send(send, 404, to_json({"detail": CLOSED}))
+        elif scope["path"] == "/predict" and scope["method"] == "POST":
+            await self.predict(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _open(self, scope: Scope) -> bool:
+        path, (_, port) = scope["path"], scope["server"]
+        if self.operating_port is None:
+            return path != FIGURES or scope["client"] is None or scope["client"][0] in LOOPBACK
+        return path in OPERATING if port == self.operating_port else path != FIGURES
 
 
 class Predict:
@@ -85,11 +108,7 @@ class Predict:
         self.metrics.requested(
             self.versions.now.champion.version, code, time.perf_counter() - start
         )
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
-        if code == 503:
-            headers.append((b"retry-after", b"1"))
-        await send({"type": "http.response.start", "status": code, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await _send(send, code, answer)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         if self.batcher.full:
@@ -114,14 +133,14 @@ class Predict:
 
     async def _body(self, receive: Receive) -> bytes:
         """Return the body, which is not read further than allowed."""
-        body, more = b"", True
+        body, more = bytearray(), True
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.most_bytes:
                 raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
-        return body
+        return bytes(body)
 
     def _checked(self, body: bytes) -> list[BaseModel]:
         try:
@@ -134,6 +153,14 @@ class Predict:
             if len(bad):
                 raise Refusal(422, bad[["row", "reason"]].to_dict("records"))
         return rows
+
+
+async def _send(send: Send, code: int, answer: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+    if code == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 def _located(error: Any) -> dict[str, Any]:

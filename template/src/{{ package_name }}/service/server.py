@@ -1,5 +1,6 @@
 """Starts the REST service on a port of its own, in one process or several."""
 
+import contextlib
 import gc
 import os
 import socket
@@ -23,30 +24,37 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     Raises
     ------
     UsageError
-        The port is taken, or there is no champion yet.
+        A port is taken, or there is no champion yet.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")
     if not 0 <= port <= 65_535:
         raise UsageError(f"--port {port}: ports go from 0 to 65535.")
+    operating = settings.service.operating_port
+    with contextlib.ExitStack() as opened:
+        ports = [port] if operating is None else [port, operating]
+        listeners = [opened.enter_context(_listen(host, one)) for one in ports]
+        if workers == 1:
+            uvicorn.Server(_config(_create(settings))).run(listeners)
+            return
+        # What the workers add up for /metrics:
+        figures = opened.enter_context(tempfile.TemporaryDirectory())
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
+        _create(settings)  # whatever is wrong shows here, once
+        Multiprocess(_config(f"{__name__}:create_worker", workers), listeners).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, as asyncio sends small answers at once only where it is known.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise UsageError(
-                f"{host}:{port} can't be used: {error.strerror}. Try --port."
-            ) from None
-        if workers == 1:
-            uvicorn.Server(_config(_create(settings))).run([listener])
-            return
-        with tempfile.TemporaryDirectory() as figures:  # what the workers add up for /metrics
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
-            _create(settings)  # whatever is wrong shows here, once
-            several = _config(f"{__name__}:create_worker", workers)
-            Multiprocess(several, [listener]).run()
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"{host}:{port} can't be used: {error.strerror}. Try --port.") from None
+    return listener
 
 
 def create_worker() -> object:

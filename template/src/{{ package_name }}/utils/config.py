@@ -157,6 +157,8 @@ class Service(Section):
     """A request that waited this long gets 503."""
     api_key: SecretStr | None = None
     """What callers of /predict must send as X-API-Key. Set it in the environment, not here."""
+    operating_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where /metrics is; on the service's own port, for callers on this machine, if not said."""
     journal: str | None = None
     """URL of the database that keeps the predictions; `<var>/journal.db` where not said."""
     keep_days: float = Field(default=365, gt=0)
