@@ -29,18 +29,18 @@ class Distribution(BaseModel):
 
     def count(self, values: pd.Series) -> np.ndarray:
         """Return the counts of other values in the same bins, shape (n_bins,)."""
-        missing = values.isna().to_numpy()
-        if self.edges is not None:
-            numbers = values[~missing].to_numpy(dtype="float64")
-            found = np.bincount(np.searchsorted(self.edges, numbers, "right"), minlength=self._bins)
-            return np.append(found[: self._bins], [0, missing.sum()])
-        place = {label: number for number, label in enumerate(self.labels)}
-        texts = as_labels(values[~missing])
-        counted = texts.value_counts()
         found = np.zeros(self._bins + 2, dtype=int)
-        for label, count in counted.items():
-            found[place.get(str(label), self._bins)] += count
-        found[-1] = missing.sum()
+        if self.edges is not None:
+            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+            numbers = numbers[~np.isnan(numbers)]
+            bins = np.searchsorted(self.edges, numbers, "right")
+            found[: self._bins] = np.bincount(bins, minlength=self._bins)
+        else:
+            place = {label: number for number, label in enumerate(self.labels)}
+            flags = place.keys() <= {"true", "false"}
+            for value, count in values.value_counts().items():
+                found[place.get(_label(value, flags=flags), self._bins)] += count
+        found[-1] = len(values) - found.sum()
         return found
 
     @property
@@ -79,16 +79,13 @@ def distribution(values: pd.Series, kind: Kind) -> Distribution:
         edges = np.unique(np.quantile(known, QUANTILES)).tolist() if len(known) else [0.0]
         empty = Distribution(edges=edges)
     else:
-        common = as_labels(values.dropna()).value_counts().index[:MOST_LABELS]
-        empty = Distribution(labels=sorted(map(str, common)))
+        common = values.value_counts().index[:MOST_LABELS]
+        flags = set(common) <= {0, 1}
+        empty = Distribution(labels=sorted({_label(value, flags=flags) for value in common}))
     return empty.model_copy(update={"counts": empty.count(values).tolist()})
 
 
-def as_labels(values: pd.Series) -> pd.Series:
-    """Return labels as text: flags as true and false, whatever type holds them."""
-    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
-        flags: dict[Any, str] = {1: "true", 0: "false"}
-        if set(values.unique()) <= set(flags):
-            return values.astype(float).map(flags)
-    texts = values.astype(str)
-    return texts.where(~texts.isin(["True", "False"]), texts.str.lower())
+def _label(value: Any, *, flags: bool) -> str:
+    """Return a value as text: flags as true and false, whatever type holds them."""
+    text = str(bool(value)) if flags and value in {0, 1} else str(value)
+    return text.lower() if text in {"True", "False"} else text

@@ -17,6 +17,9 @@ from ..utils.errors import UsageError
 from .scoring import Predictions, Scorer, askable, label_text
 from .tally import Tally, count
 
+AHEAD = 2
+"""Chunks that are predicted at the same time."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -77,14 +80,14 @@ def score_file(
 def _predicted(
     source: str, scorer: Scorer, asked: pa.DataFrameSchema, chunk_rows: int
 ) -> Iterator[tuple[pd.DataFrame, Screened, Predictions]]:
-    """Yield the chunks in order. While one is predicted, the next is read and the last written."""
+    """Yield the chunks in order. While some are predicted, the next is read and one written."""
     running: deque[tuple[pd.DataFrame, Screened, Future[Predictions]]] = deque()
-    with ThreadPoolExecutor(1, "predict") as beside:
+    with ThreadPoolExecutor(AHEAD, "predict") as beside:
         for batch in read_batches(source, chunk_rows):
             frame = batch.to_pandas(types_mapper=nullable_type)
             screened = screen(frame, asked)
             running.append((frame, screened, beside.submit(scorer.predict, screened.good)))
-            if len(running) > 1:
+            if len(running) > AHEAD:
                 frame, screened, future = running.popleft()
                 yield frame, screened, future.result()
         for frame, screened, future in running:
