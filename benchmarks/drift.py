@@ -1,14 +1,27 @@
-"""How often monitoring raises an alarm, with and without drift, beside plain tests per column.
+"""How often monitoring raises an alarm, with and without drift, beside named peers.
 
-    uv run python benchmarks/drift.py [--repeats 200]
+    uv run python benchmarks/drift.py [--repeats 200] [--evidently 100] [--only ours plain]
 
-Fifteen columns (ten normal, five with four categories), a reference of 14,000 rows, and windows of
-300, 2,000 and 20,000 rows in which one column was changed. The plain tests are what people write
-first: Kolmogorov-Smirnov for numbers and chi-squared for categories, each column at 5 %.
+Fifteen columns (ten normal, five with four categories), and windows of 300, 2,000 and 20,000 rows
+in which one column was changed, each held against a reference of 14,000 rows, or of 100,000 for the
+largest windows. An alarm is any column that the contender calls different:
+
+- ours: `monitoring/drift.py` with the default settings
+- evidently: `DataDriftPreset`'s choice of tests and limits; on fewer windows, as it is slow
+- nannyml: `UnivariateDriftCalculator` with its defaults, one chunk for each window
+- plain: Kolmogorov-Smirnov and chi-squared, each column at 5 %, which people write first
+
+Evidently and NannyML don't work with this project's pandas: each gets an environment of its own, is
+given Parquet files, and answers with a line for each. All contenders see the same windows.
 """
 
 import argparse
+import json
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +31,13 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 import conftest  # noqa: E402, F401 (makes the template importable in place)
-from slipway_template.data.profile import Distribution, distribution  # noqa: E402
+from slipway_template.data.profile import distribution  # noqa: E402
 from slipway_template.monitoring.drift import judge, shift  # noqa: E402
+from slipway_template.utils.config import Monitoring  # noqa: E402
 
+SIZES = (300, 2_000, 20_000)
+BLOCK = 20
+"""Windows that share a reference."""
 LETTERS = np.array(["a", "b", "c", "d"])
 CHANGES = {
     "none": {},
@@ -33,6 +50,77 @@ CHANGES = {
     "category ± 10 points": {"points": 0.10},
     "mean + 0.03 sd (irrelevant)": {"mean": 0.03},
 }
+PACKAGES = {
+    "evidently": ["evidently>=0.7", "pandas<3"],
+    "nannyml": ["nannyml>=0.13", "statsmodels"],
+}
+READS = """
+import contextlib, json, logging, sys, warnings
+warnings.filterwarnings("ignore")
+logging.disable()
+import pandas as pd
+for line in sys.stdin:
+    reference, current, rows = json.loads(line)
+    before, now = pd.read_parquet(reference), pd.read_parquet(current)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = alarms(before, now, rows)
+    print(json.dumps([bool(one) for one in found]), flush=True)
+"""
+EVIDENTLY = """
+from evidently import Report
+from evidently.metrics import DriftedColumnsCount  # what the preset shows, without its pictures
+def alarms(before, now, rows):
+    for start in range(0, len(now), rows):
+        window = now.iloc[start : start + rows].reset_index(drop=True)
+        done = Report([DriftedColumnsCount()]).run(window, before).dict()
+        yield done["metrics"][0]["value"]["count"]
+"""
+NANNYML = """
+from nannyml import UnivariateDriftCalculator
+def alarms(before, now, rows):
+    calculator = UnivariateDriftCalculator(column_names=list(before), chunk_size=rows).fit(before)
+    found = calculator.calculate(now).filter(period="analysis").to_df()
+    return found.xs("alert", axis=1, level=2).any(axis=1)
+"""
+Windows = list[pd.DataFrame]
+Contender = Callable[[pd.DataFrame, Windows], list[bool]]
+
+
+def main() -> None:
+    """Print the share of windows with an alarm."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=200, help="windows of each kind")
+    parser.add_argument("--evidently", type=int, default=100, help="how many of them it sees")
+    parser.add_argument("--only", nargs="*", default=["ours", "evidently", "nannyml", "plain"])
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        contenders: dict[str, Contender] = {"ours": ours, "plain": plain}
+        for name, code in [("evidently", EVIDENTLY), ("nannyml", NANNYML)]:
+            if name in options.only:
+                contenders[name] = stack.enter_context(peer(PACKAGES[name], code))
+        print(f"\nShare of windows with any alarm: {' / '.join(options.only)}\n")
+        print(f"| change | {' | '.join(f'{rows:,} rows' for rows in SIZES)} |\n|{' --- |' * 4}")
+        for number, (change, how) in enumerate(CHANGES.items()):
+            cells = []
+            for rows in SIZES:
+                found: dict[str, list[bool]] = {name: [] for name in options.only}
+                for reference, windows in blocks([number, rows], rows, options.repeats, how):
+                    for name, alarms in found.items():
+                        most = options.evidently if name == "evidently" else options.repeats
+                        given = windows[: BLOCK * most // options.repeats]
+                        alarms += contenders[name](reference, given)
+                cells.append(" / ".join(f"{np.mean(alarms):.1%}" for alarms in found.values()))
+            print(f"| {change} | {' | '.join(cells)} |", flush=True)
+
+
+def blocks(
+    seed: list[int], rows: int, repeats: int, how: dict[str, float]
+) -> Iterator[tuple[pd.DataFrame, Windows]]:
+    """Yield references, and some windows for each."""
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats // BLOCK):
+        reference = window(rng, max(14_000, 5 * rows))
+        yield reference, [window(rng, rows, **how) for _ in range(BLOCK)]
 
 
 def window(rng: np.random.Generator, rows: int, **change: float) -> pd.DataFrame:
@@ -46,44 +134,64 @@ def window(rng: np.random.Generator, rows: int, **change: float) -> pd.DataFrame
     return pd.DataFrame(columns)
 
 
-def ours(profile: dict[str, Distribution], current: pd.DataFrame) -> bool:
-    shifts = [shift(name, part, part.count(current[name])) for name, part in profile.items()]
-    return any(one.alarming for one in judge(shifts))
+def ours(reference: pd.DataFrame, windows: Windows) -> list[bool]:
+    kinds = {name: "number" if name.startswith("n") else "category" for name in reference}
+    profile = {name: distribution(reference[name], kinds[name]) for name in reference}
+    rules = Monitoring()
+    return [
+        any(
+            one.alarming
+            for one in judge(
+                [shift(name, part, part.count(now[name]), rules) for name, part in profile.items()]
+            )
+        )
+        for now in windows
+    ]
 
 
-def plain(reference: pd.DataFrame, current: pd.DataFrame) -> bool:
-    for name in reference:
+def plain(reference: pd.DataFrame, windows: Windows) -> list[bool]:
+    def differs(name: str, now: pd.DataFrame) -> bool:
         if name.startswith("n"):
-            p = stats.ks_2samp(reference[name], current[name]).pvalue
-        else:
-            table = [part[name].value_counts().reindex(LETTERS) for part in (reference, current)]
-            p = stats.chi2_contingency(table).pvalue
-        if p < 0.05:
-            return True
-    return False
+            return bool(stats.ks_2samp(reference[name], now[name]).pvalue < 0.05)
+        table = [part[name].value_counts().reindex(LETTERS) for part in (reference, now)]
+        return bool(stats.chi2_contingency(table).pvalue < 0.05)
+
+    return [any(differs(name, now) for name in reference) for now in windows]
 
 
-def main() -> None:
-    """Print the share of windows with an alarm."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=200)
-    repeats = parser.parse_args().repeats
-    print("| change | " + " | ".join(f"{n:,} rows" for n in (300, 2_000, 20_000)) + " |")
-    print("| --- | --- | --- | --- |")
-    for change, how in CHANGES.items():
-        cells = []
-        for rows in (300, 2_000, 20_000):
-            rng = np.random.default_rng([rows, len(change)])
-            found = np.zeros(2)
-            for number in range(repeats):
-                if number % 20 == 0:
-                    reference = window(rng, 14_000)
-                    kinds = {n: "number" if n.startswith("n") else "category" for n in reference}
-                    profile = {n: distribution(reference[n], kinds[n]) for n in reference}
-                current = window(rng, rows, **how)
-                found += [ours(profile, current), plain(reference, current)]
-            cells.append("{:.1%} / {:.1%}".format(*(found / repeats)))
-        print(f"| {change} | {' | '.join(cells)} |", flush=True)
+@contextmanager
+def peer(packages: list[str], code: str) -> Iterator[Contender]:
+    """Start a peer in an environment of its own."""
+    wanted = [f"--with={package}" for package in [*packages, "pyarrow"]]
+    command = ["uv", "run", "--quiet", "--isolated", "--no-project", "--python=3.11", *wanted]
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(kept)
+        (folder / "peer.py").write_text(code + READS)
+        with (folder / "said").open("w") as said:
+            process = subprocess.Popen(
+                [*command, "python", "peer.py"],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+
+        def ask(reference: pd.DataFrame, windows: Windows) -> list[bool]:
+            files = [str(folder / "reference.parquet"), str(folder / "current.parquet")]
+            reference.astype({n: object for n in reference if n[0] == "c"}).to_parquet(files[0])
+            now = pd.concat(windows, ignore_index=True)
+            now.astype({n: object for n in now if n[0] == "c"}).to_parquet(files[1])
+            process.stdin.write(json.dumps([*files, len(windows[0])]) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer:
+                raise SystemExit(f"{packages[0]} ended: {(folder / 'said').read_text()[-2000:]}")
+            return json.loads(answer)
+
+        yield ask
+        process.stdin.close()
+        process.wait()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Whether two distributions differ, by more than chance and by enough to matter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from ..data.profile import TAIL, Distribution
+from ..utils.config import ColumnRules
 
 LEVEL = 0.01
 """Chance that any of all columns is called different where none is."""
-PSI_LIMIT, TAIL_LIMIT = 0.025, 0.01
-"""A difference matters above this population stability index, or this share more in the tails."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,20 @@ class Shift:
     """Share in the outer bins beyond that of the reference; 0 for labels."""
     p: float
     """Chance of such a difference where there is none."""
+    large: bool = False
+    """Whether the rules of its column call it more than may be."""
     significant: bool = False
     """Whether p holds against all columns together."""
 
     @property
     def alarming(self) -> bool:
         """Whether it is no chance, and large enough to matter."""
-        return self.significant and (self.psi > PSI_LIMIT or self.tail > TAIL_LIMIT)
+        return self.significant and self.large
 
 
-def shift(name: str, reference: Distribution, current: np.ndarray) -> Shift:
+def shift(
+    name: str, reference: Distribution, current: np.ndarray, rules: ColumnRules
+) -> Shift:
     """Compare counts with the reference.
 
     The statistic is the population stability index times nm / (n + m), which is chi-squared with
@@ -49,7 +52,9 @@ def shift(name: str, reference: Distribution, current: np.ndarray) -> Shift:
     chance = float(stats.chi2.sf(psi * n * m / (n + m), seen.sum() - 1))
     # What the index is on average without any difference is no effect.
     effect = max(0.0, psi - (seen.sum() - 1) * (1 / n + 1 / m))
-    return Shift(name, effect, _tail(reference, now), chance)
+    tail = _tail(reference, now)
+    large = effect > rules.drift_psi or tail > rules.drift_tail
+    return Shift(name, effect, tail, chance, large)
 
 
 def _tail(reference: Distribution, now: np.ndarray) -> float:
@@ -66,5 +71,5 @@ def judge(shifts: list[Shift]) -> list[Shift]:
     judged, holds = {}, True
     for rank, one in enumerate(ordered):
         holds = holds and one.p <= LEVEL / (len(ordered) - rank)
-        judged[one.name] = Shift(one.name, one.psi, one.tail, one.p, holds)
+        judged[one.name] = replace(one, significant=holds)
     return [judged[one.name] for one in shifts]

@@ -177,7 +177,20 @@ class Service(Section):
         return journal and without_password(journal)
 
 
-class Monitoring(Section):
+class ColumnRules(Section):
+    """How much of a change in a column is too much."""
+
+    missing_share: float = Field(default=0.05, ge=0, le=1)
+    """How much more of a column may be missing than in training."""
+    unseen_share: float = Field(default=0.02, ge=0, le=1)
+    """How much of a column may be categories that training never saw."""
+    drift_psi: float = Field(default=0.015, ge=0)
+    """A distribution may move by this population stability index, beyond chance."""
+    drift_tail: float = Field(default=0.01, ge=0, le=1)
+    """Or by this share more of the rows in its outer bins, which held 1 % in training."""
+
+
+class Monitoring(ColumnRules):
     """[monitoring]: when to worry."""
 
     retrain_every_days: int = Field(default=30, ge=1)
@@ -186,16 +199,19 @@ class Monitoring(Section):
     """What is held against training, and against as many days before."""
     min_rows: int = Field(default=200, ge=1)
     """Fewer predictions or outcomes in the window than this tell nothing."""
-    missing_share: float = Field(default=0.05, ge=0, le=1)
-    """How much more of a column may be missing than in training."""
-    unseen_share: float = Field(default=0.02, ge=0, le=1)
-    """How much of a column may be categories that training never saw."""
     confused_share: float = Field(default=0.98, ge=0, le=1)
     """A model that gives this share of rows the same answer, and did not before, is confused."""
     refused_retrainings: int = Field(default=3, ge=1)
     """This many versions refused one after another are reported."""
     expected_to_move: list[str] = []
     """Columns whose drift is no news."""
+    columns: dict[str, ColumnRules] = {}
+    """[monitoring.columns.NAME]: what is otherwise for one column."""
+
+    def of(self, column: str) -> ColumnRules:
+        """Return the rules for a column: its own where it has some, else those for all."""
+        own = self.columns.get(column)
+        return self.model_copy(update=own.model_dump(exclude_unset=True)) if own else self
 
 
 class Paths(Section):
