@@ -1,6 +1,6 @@
 """How often monitoring raises an alarm, with and without drift, beside named peers.
 
-    uv run python benchmarks/drift.py [--repeats 200] [--evidently 100] [--only ours plain]
+    uv run python benchmarks/drift.py [--repeats 100] [--evidently 40] [--only ours plain]
 
 Fifteen columns (ten normal, five with four categories), and windows of 300, 2,000 and 20,000 rows
 in which one column was changed, each held against a reference of 14,000 rows, or of 100,000 for the
@@ -89,8 +89,8 @@ Contender = Callable[[pd.DataFrame, Windows], list[bool]]
 def main() -> None:
     """Print the share of windows with an alarm."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=200, help="windows of each kind")
-    parser.add_argument("--evidently", type=int, default=100, help="how many of them it sees")
+    parser.add_argument("--repeats", type=int, default=100, help="windows of each kind")
+    parser.add_argument("--evidently", type=int, default=40, help="how many of them it sees")
     parser.add_argument("--only", nargs="*", default=["ours", "evidently", "nannyml", "plain"])
     options = parser.parse_args()
     with ExitStack() as stack:

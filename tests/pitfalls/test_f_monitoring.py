@@ -59,7 +59,7 @@ def test_a_silent_variable(trained: Project, stopped: Stopped, live: pd.DataFram
     answered(trained, live.assign(weight_kg=1.0))
     with stopped:
         done = trained.cli("monitor", code=1)
-    stopped.says(done.stdout, "silence: weight_kg is", "in all 3,000 rows")
+    stopped.says(done.stdout, "silence: weight_kg is", "in all the newest 3,000 rows")
 
 
 @pytest.mark.pitfall("E9", "the model answers nearly the same to everybody", gate="monitor")

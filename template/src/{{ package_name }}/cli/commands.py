@@ -294,7 +294,7 @@ def _outcomes(options: argparse.Namespace) -> Result:
     settings = config.load()
     journal = open_journal(settings)
     taken = performance.take_in(options.file, Rows.to_schema(), settings.data, journal)
-    found = performance.by_version(journal.judged())
+    found = performance.by_version(performance.losses(journal.judged()))
     lines = [
         f"{taken.matched:,} of {taken.rows:,} outcomes belong to a prediction "
         f"({taken.unmatched:,} to none, {taken.rejected:,} can't be read)"
@@ -303,6 +303,7 @@ def _outcomes(options: argparse.Namespace) -> Result:
         f"  version {one.version} as {one.group}: {one.metric} {one.mean:.4f} "
         f"({one.low:.4f} to {one.high:.4f}) on {one.predictions:,} predictions"
         + ("" if one.value is None else f", worth {one.value:.4g} each")
+        + ("" if one.value is None else f" ({one.value_low:.4g} to {one.value_high:.4g})")
         for one in found
     ]
     return "\n".join(lines), asdict(taken) | {"results": [asdict(one) for one in found]}, 0
@@ -338,11 +339,7 @@ def _monitor(_: argparse.Namespace) -> Result:
     ]
     lines += [f"  {one.kind}: {one.what}; {one.advice}" for one in seen.alarms]
     if (tried := seen.comparison) is not None:
-        lines.append(
-            f"  challenger against champion: {tried.verdict} (difference of the mean loss "
-            f"{tried.difference:+.4f}, {tried.low:+.4f} to {tried.high:+.4f}, on "
-            f"{tried.challenger:,} and {tried.champion:,} outcomes; needs {tried.needed:,} of each)"
-        )
+        lines.append(f"  challenger against champion: {tried.verdict}; {tried.reason}")
     lines.append(f"Report: {report}")
     return "\n".join(lines), as_json(seen, report), 1 if seen.alarms else 0
 

@@ -2,8 +2,8 @@
 
 import os
 import platform
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import mlflow
 from mlflow import MlflowClient
@@ -28,13 +28,17 @@ class Finding:
     advice: str
 
 
-def audit(client: MlflowClient, settings: Settings, *, mend: bool = False) -> list[Finding]:
+def audit(
+    client: MlflowClient, settings: Settings, *, mend: bool = False, now: float | None = None
+) -> list[Finding]:
     """Look through all runs, models, versions and aliases of the project.
 
     Parameters
     ----------
     mend
         Whether crashed runs are marked as killed, and their unfinished models deleted.
+    now
+        Seconds since 1970; by default the present.
     """
     experiment = client.get_experiment_by_name(MODEL)
     place = [experiment.experiment_id]
@@ -43,7 +47,7 @@ def audit(client: MlflowClient, settings: Settings, *, mend: bool = False) -> li
         *_unfinished_models(client, place, mend=mend),
         *_versions(client),
         *_aliases(client),
-        *_stale_champion(client, settings),
+        *_stale_champion(client, settings, now or time.time()),
     ]
 
 
@@ -134,12 +138,12 @@ def _known_aliases(client: MlflowClient) -> dict[str, str]:
         return {}
 
 
-def _stale_champion(client: MlflowClient, settings: Settings) -> list[Finding]:
+def _stale_champion(client: MlflowClient, settings: Settings, now: float) -> list[Finding]:
     number = _known_aliases(client).get(CHAMPION)
     if number is None:
         return []
     made = client.get_model_version(MODEL, str(number)).creation_timestamp
-    days = (datetime.now(UTC).timestamp() * 1000 - made) / DAY_MS
+    days = (now * 1000 - made) / DAY_MS
     limit = settings.monitoring.retrain_every_days
     if days <= limit:
         return []

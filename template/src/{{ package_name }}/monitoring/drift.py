@@ -33,9 +33,7 @@ class Shift:
         return self.significant and self.large
 
 
-def shift(
-    name: str, reference: Distribution, current: np.ndarray, rules: ColumnRules
-) -> Shift:
+def shift(name: str, reference: Distribution, current: np.ndarray, rules: ColumnRules) -> Shift:
     """Compare counts with the reference.
 
     The statistic is the population stability index times nm / (n + m), which is chi-squared with
@@ -49,9 +47,10 @@ def shift(
         return Shift(name, 0.0, 0.0, 1.0)
     p, q = ((part[seen] + 0.5) / (part[seen] + 0.5).sum() for part in (before, now))
     psi = float(((p - q) * np.log(p / q)).sum())
-    chance = float(stats.chi2.sf(psi * n * m / (n + m), seen.sum() - 1))
+    free = int(seen.sum()) - 1
+    chance = float(stats.chi2.sf(psi * n * m / (n + m), free))
     # What the index is on average without any difference is no effect.
-    effect = max(0.0, psi - (seen.sum() - 1) * (1 / n + 1 / m))
+    effect = max(0.0, psi - float(free * (1 / n + 1 / m)))
     tail = _tail(reference, now)
     large = effect > rules.drift_psi or tail > rules.drift_tail
     return Shift(name, effect, tail, chance, large)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from pydantic_core import from_json
 
 from ..data.sources import read_table
 from ..data.validation import conform, declared_types, nullable_type
-from ..service.journal import Journal, Outcome
+from ..service.journal import ROWS_AT_ONCE, Journal, Outcome
 from ..service.scoring import label_text
 from ..utils.config import Roles
 from ..utils.errors import UsageError
@@ -32,7 +33,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Performance:
-    """How good one version was, as far as outcomes are known."""
+    """How good one version was, as far as outcomes are known, with 95 % confidence intervals."""
 
     version: int
     group: str
@@ -41,9 +42,10 @@ class Performance:
     mean: float
     low: float
     high: float
-    """A 95 % confidence interval of the mean (normal approximation)."""
     value: float | None
-    """The mean of what the predictions were worth, where the file says."""
+    """The mean of what the predictions were worth, where the file of outcomes says so."""
+    value_low: float | None = None
+    value_high: float | None = None
 
 
 def take_in(file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journal) -> Taken:
@@ -100,6 +102,8 @@ class Comparison:
 
     verdict: str
     """`promote the challenger`, `keep the champion`, or `undecided`."""
+    version: int
+    """The challenger."""
     difference: float
     """Mean loss of the challenger minus that of the champion; below 0 it is better."""
     low: float
@@ -111,19 +115,32 @@ class Comparison:
     needed: int
     """Predictions of each after which a difference of this size would be decided."""
 
+    @property
+    def reason(self) -> str:
+        """What the verdict rests on, in a sentence."""
+        return (
+            f"version {self.version} has a mean loss {self.difference:+.4f} beside the champion's "
+            f"({self.low:+.4f} to {self.high:+.4f}), on {self.challenger:,} outcomes beside "
+            f"{self.champion:,}; to tell a difference of this size takes {self.needed:,} of each"
+        )
 
-def compare(performance: list[Performance], least: int) -> Comparison | None:
+
+def compare(performance: list[Performance], champion: int, least: int) -> Comparison | None:
     """Decide between champion and challenger; None where one of them has no outcomes.
 
     Parameters
     ----------
+    champion
+        The version that is the champion now; the newest other one that was tried, as challenger
+        or shadow, is held against it.
     least
         Fewer outcomes of either decide nothing.
     """
-    newest = {one.group: one for one in performance}
-    if not {"champion", "challenger"} <= newest.keys():
+    ours = next((o for o in performance if (o.version, o.group) == (champion, "champion")), None)
+    tried = [o for o in performance if o.version != champion and o.group != "champion"]
+    if ours is None or not tried:
         return None
-    ours, theirs = newest["champion"], newest["challenger"]
+    theirs = max(tried, key=lambda one: (one.version, one.predictions))
     difference = theirs.mean - ours.mean
     reach = float(np.hypot(ours.high - ours.mean, theirs.high - theirs.mean))
     fewest = min(ours.predictions, theirs.predictions)
@@ -133,6 +150,7 @@ def compare(performance: list[Performance], least: int) -> Comparison | None:
         verdict = "promote the challenger" if difference < 0 else "keep the champion"
     return Comparison(
         verdict,
+        theirs.version,
         difference,
         difference - reach,
         difference + reach,
@@ -142,34 +160,55 @@ def compare(performance: list[Performance], least: int) -> Comparison | None:
     )
 
 
-def by_version(judged: pd.DataFrame) -> list[Performance]:
-    """Return the performance of each version and group, from `Journal.judged`.
+def losses(judged: pd.DataFrame) -> pd.DataFrame:
+    """Add columns `loss` and `metric` to what `Journal.judged` returns.
 
     Classes are judged by the Brier score, values by the squared error; lower is better for both.
     """
-    if judged.empty:
-        return []
-    classes = judged["probabilities"].notna().all()
-    loss = judged.apply(_brier if classes else _squared, axis=1).to_numpy(dtype=float)
+    if len(judged) and judged["probabilities"].notna().all():
+        return judged.assign(loss=_brier(judged), metric="brier")
+    made, true = (judged[name].map(json.loads).astype(float) for name in ("prediction", "outcome"))
+    return judged.assign(loss=(made - true) ** 2, metric="squared_error")
+
+
+def _brier(judged: pd.DataFrame) -> np.ndarray:
+    """Return the sum over the classes of (share - happened)²."""
+    texts = judged["probabilities"].tolist()
+    parts = [texts[start : start + ROWS_AT_ONCE] for start in range(0, len(texts), ROWS_AT_ONCE)]
+    told = (pd.DataFrame(from_json(f"[{','.join(part)}]")) for part in parts)
+    shares = pd.concat(told, ignore_index=True).fillna(0.0)
+    names = {text: label_text(json.loads(text)) for text in judged["outcome"].unique()}
+    happened = judged["outcome"].map(names)
+    given = np.zeros(len(judged))  # where the version did not know the class
+    for name, share in shares.items():
+        given = np.where(happened == name, share, given)
+    return (shares.to_numpy() ** 2).sum(axis=1) - 2 * given + 1
+
+
+def by_version(judged: pd.DataFrame) -> list[Performance]:
+    """Return the performance of each version and group, oldest version first, from `losses`."""
     found = []
-    judged = judged.assign(loss=loss, name=judged["version"].astype(str) + " " + judged["assigned"])
-    for name, rows in judged.groupby("name"):
-        version, _, group = str(name).partition(" ")
-        mean, count = rows["loss"].mean(), len(rows)
-        reach = 1.96 * rows["loss"].std(ddof=1) / np.sqrt(count) if count > 1 else np.inf
-        worth = None if rows["value"].isna().all() else float(rows["value"].mean())
-        metric = "brier" if classes else "squared_error"
-        bounds = (float(mean - reach), float(mean + reach))
-        found.append(Performance(int(version), group, count, metric, float(mean), *bounds, worth))
+    for _, rows in judged.groupby(["version", "assigned"]):
+        first = rows.iloc[0]
+        worth = rows["value"].dropna()
+        value = _interval(worth) if len(worth) else (None, None, None)
+        named = int(first["version"]), str(first["assigned"]), len(rows), str(first["metric"])
+        found.append(Performance(*named, *_interval(rows["loss"]), *value))
     return found
 
 
-def _brier(row: pd.Series) -> float:
-    shares = json.loads(row["probabilities"])
-    happened = label_text(json.loads(row["outcome"]))
-    missed = 0.0 if happened in shares else 1.0
-    return missed + sum((share - (name == happened)) ** 2 for name, share in shares.items())
+def by_day(judged: pd.DataFrame) -> dict[str, list[tuple[str, float, int]]]:
+    """Return, by version and group: day, mean loss, and predictions whose outcome is known."""
+    found: dict[str, list[tuple[str, float, int]]] = {}
+    days = pd.to_datetime(judged["time"], unit="s").dt.strftime("%Y-%m-%d")
+    for (version, group, day), loss in judged.groupby(["version", "assigned", days])["loss"]:
+        point = (str(day), float(loss.mean()), len(loss))
+        found.setdefault(f"{version} as {group}", []).append(point)
+    return found
 
 
-def _squared(row: pd.Series) -> float:
-    return (float(json.loads(row["prediction"])) - float(json.loads(row["outcome"]))) ** 2
+def _interval(values: pd.Series) -> tuple[float, float, float]:
+    """Return mean, and the bounds of its 95 % confidence interval (normal approximation)."""
+    mean = float(values.mean())
+    reach = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else np.inf
+    return mean, mean - reach, mean + reach

@@ -1,12 +1,14 @@
 """The monitoring report: one page for a person, which opens without a network and prints well."""
 
+import json
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from ..utils.config import Settings
-from .monitor import Seen
+from .monitor import Seen, as_json
+from .performance import Performance
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --before: #9aa5b1; --now: #2f6fde; --bad: #c62828 }
@@ -17,17 +19,21 @@ padding: .3rem .5rem; text-align: left } td.n, th.n { text-align: right } figure
 .pictures { display: grid; gap: 1.5rem }
 @media (min-width: 44rem) { .pictures { grid-template-columns: 1fr 1fr } }
 svg { width: 100%; height: auto } svg text { font-size: 11px; fill: currentColor }
-.wide { overflow-x: auto } figcaption { font-weight: 600 } .quiet { opacity: .7 }
-@media print { body { margin: 0; max-width: none } figure, li { break-inside: avoid } }
+.wide { overflow-x: auto } figcaption { font-weight: 600 } .quiet { opacity: .8 }
+.before { color: var(--before) } .now { color: var(--now) } li, td { overflow-wrap: anywhere }
+@media print { body { margin: 0; max-width: none } h2 { break-after: avoid }
+figure, li, tr { break-inside: avoid } .pictures { grid-template-columns: 1fr 1fr } }
 """
 WIDTH, HEIGHT, FOOT = 320, 140, 18
+MOST_PICTURES = 12
 
 
 def write_report(seen: Seen, folder: Path) -> Path:
-    """Write the page, and return where it is."""
+    """Write the page, and the same as JSON beside it; return where the page is."""
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "monitoring.html"
     page.write_text(_page(seen), encoding="utf-8")
+    page.with_suffix(".json").write_text(json.dumps(as_json(seen, page), indent=1))
     return page
 
 
@@ -42,20 +48,23 @@ def _page(seen: Seen) -> str:
         f"<li><b>{escape(one.kind)}</b>: {escape(one.what)}. <i>{escape(one.advice)}.</i></li>"
         for one in seen.alarms
     )
+    moved = [one for one in seen.shifts if one.alarming or one.name in {"answer", "label"}]
     pictures = "".join(
         f"<figure><figcaption>{escape(one.name)}</figcaption>{_bars(seen, one.name)}</figure>"
-        for one in sorted(seen.shifts, key=lambda one: -one.psi)
-        if one.alarming or one.name in {"answer", "label"}
+        for one in sorted(moved, key=lambda one: (not one.alarming, -one.psi))[:MOST_PICTURES]
     )
+    left = seen.rows - seen.compared
+    aside = f" Batch runs of other versions made {left:,}; these are not compared." if left else ""
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Monitoring: {word}</title><style>{STYLE}</style></head><body>
 <h1 class="{seen.verdict}">{word}</h1>
-<p>Version {seen.version}, {seen.rows:,} predictions in the last {seen.days:g} days.</p>
+<p>Version {seen.version}, {seen.rows:,} predictions in the last {seen.days:g} days.{aside}</p>
 <ul>{alarms}</ul>
-<h2>What moved</h2><p class="quiet">Grey: in training. Blue: now. Share of rows.</p>
+<h2>What moved</h2>
+<p class="quiet">Share of rows <b class="before">in training</b> and <b class="now">now</b>.</p>
 <div class="pictures">{pictures or "<p>Too few predictions to compare.</p>"}</div>
-<h2>Predictions by day</h2>{_volume(seen)}
+<h2>Volume and latency</h2><div class="pictures">{_volume(seen)}{_latency(seen)}</div>
 <h2>How good each version was</h2>{_performance(seen)}
 <h2>All columns</h2><div class="wide">{_table(seen)}</div>
 </body></html>
@@ -81,16 +90,12 @@ def _bars(seen: Seen, name: str) -> str:
                 f'fill="var({color})">{title}</rect>'
             )
     ends = [part.names[number] for number in shown[[0, -1]]] if len(shown) else ["", ""]
-    foot = (
-        f'<text x="0" y="{HEIGHT - 4}">{escape(ends[0])}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">{escape(ends[1])}</text>'
-    )
-    return _svg(f"Distribution of {name}", "".join(marks) + foot)
+    return _svg(f"Distribution of {name}", "".join(marks) + _foot(*ends))
 
 
 def _volume(seen: Seen) -> str:
     if not seen.volume:
-        return "<p>None.</p>"
+        return "<p>No prediction.</p>"
     days, most = list(seen.volume), max(seen.volume.values())
     step = WIDTH / len(days)
     marks = "".join(
@@ -99,13 +104,18 @@ def _volume(seen: Seen) -> str:
         f'height="{(HEIGHT - FOOT) * count / most:.1f}"><title>{day}: {count:,}</title></rect>'
         for place, (day, count) in enumerate(seen.volume.items())
     )
-    foot = f'<text x="0" y="{HEIGHT - 4}">{days[0]}: {seen.volume[days[0]]:,}</text>'
-    if len(days) > 1:
-        foot += (
-            f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">'
-            f"{days[-1]}: {seen.volume[days[-1]]:,}</text>"
-        )
-    return f'<figure style="max-width:30rem">{_svg("Predictions by day", marks + foot)}</figure>'
+    ends = [f"{day}: {seen.volume[day]:,}" for day in days[:: len(days) - 1 or 1]]
+    return _figure("Predictions by day", marks + _foot(*ends))
+
+
+def _latency(seen: Seen) -> str:
+    if not seen.latency:
+        return ""
+    slow = [(one.day, one.promised_ms) for one in seen.latency]
+    usual = [(one.day, one.median_ms) for one in seen.latency]
+    lines = [("--now", slow), ("--before", usual)]
+    title = "Milliseconds in which 95 of 100 answers were given, and half of them"
+    return _figure(title, _lines(lines, seen.budget_ms, "budget"))
 
 
 def _performance(seen: Seen) -> str:
@@ -115,43 +125,68 @@ def _performance(seen: Seen) -> str:
         f"<tr><td>{one.version} as {one.group}</td><td class=n>{one.predictions:,}</td>"
         f"<td>{one.metric}</td><td class=n>{one.mean:.4f}</td>"
         f"<td class=n>{one.low:.4f} to {one.high:.4f}</td>"
-        f"<td class=n>{'' if one.value is None else f'{one.value:.4g}'}</td></tr>"
+        f"<td class=n>{_worth(one)}</td></tr>"
         for one in seen.performance
     )
-    head = "<tr><th>version<th class=n>outcomes<th>metric<th class=n>mean"
-    head += "<th class=n>95 %<th class=n>worth</tr>"
+    head = "<tr><th>version<th class=n>outcomes<th>metric<th class=n>mean loss"
+    head += "<th class=n>95 %<th class=n>worth of one, 95 %</tr>"
     pictures = "".join(
-        f"<figure><figcaption>Version {escape(name)}: mean loss by day</figcaption>"
-        f"{_line(points)}</figure>"
+        _figure(
+            f"Version {name}: mean loss by day",
+            _lines([("--now", [(day, loss) for day, loss, _ in points])]),
+        )
         for name, points in seen.timeline.items()
         if len(points) > 1
     )
     table = f'<div class="wide"><table>{head}{lines}</table></div>'
     tried = seen.comparison
-    said = (
-        ""
-        if tried is None
-        else f"<p>Challenger against champion: <b>{tried.verdict}</b>. Difference of the mean loss "
-        f"{tried.difference:+.4f} ({tried.low:+.4f} to {tried.high:+.4f}); to tell a difference "
-        f"of this size takes {tried.needed:,} outcomes of each.</p>"
-    )
+    said = "" if tried is None else f"<p><b>{tried.verdict}</b>: {tried.reason}.</p>"
     return f'{table}{said}<div class="pictures">{pictures}</div>'
 
 
-def _line(points: list[tuple[str, float, int]]) -> str:
-    most = max(loss for _, loss, _ in points) or 1
-    step = WIDTH / (len(points) - 1)
-    places = [
-        (place * step, (HEIGHT - FOOT) * (1 - loss / most))
-        for place, (_, loss, _) in enumerate(points)
-    ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return _svg(
-        "Mean loss by day",
-        f'<polyline points="{path}" fill="none" stroke="var(--now)" stroke-width="2"/>'
-        f'<text x="0" y="{HEIGHT - 4}">{points[0][0]}: {points[0][1]:.4f}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">'
-        f"{points[-1][0]}: {points[-1][1]:.4f}</text>",
+def _worth(one: Performance) -> str:
+    if one.value is None:
+        return ""
+    return f"{one.value:.4g} ({one.value_low:.4g} to {one.value_high:.4g})"
+
+
+def _lines(
+    lines: list[tuple[str, list[tuple[str, float]]]], limit: float | None = None, name: str = ""
+) -> str:
+    """Draw values by day from 0 up, each line in its color, and a dashed limit."""
+    most = max([value for _, points in lines for _, value in points] + [limit or 0]) or 1
+    step = WIDTH / max(len(lines[0][1]) - 1, 1)
+    drawn = []
+    for color, points in lines:
+        places = [(n * step, _height(value, most)) for n, (_, value) in enumerate(points)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        style = f'fill="none" stroke="var({color})" stroke-width="2"'
+        drawn.append(f'<polyline points="{path}" {style}/>')
+        drawn += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var({color})">'
+            f"<title>{day}: {value:.4g}</title></circle>"
+            for (x, y), (day, value) in zip(places, points, strict=True)
+        ]
+    if limit:
+        y = _height(limit, most)
+        drawn.append(
+            f'<line x1="0" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--bad)" '
+            f'stroke-dasharray="4"/><text x="0" y="{y - 3:.1f}">{name} {limit:g}</text>'
+        )
+    points = lines[0][1]
+    return "".join(drawn) + _foot(
+        *(f"{day}: {value:.4g}" for day, value in points[:: len(points) - 1 or 1])
+    )
+
+
+def _height(value: float, most: float) -> float:
+    return FOOT + (HEIGHT - 2 * FOOT) * (1 - value / most)
+
+
+def _foot(first: str, last: str = "") -> str:
+    return (
+        f'<text x="0" y="{HEIGHT - 4}">{escape(first)}</text>'
+        f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">{escape(last)}</text>'
     )
 
 
@@ -164,6 +199,11 @@ def _table(seen: Seen) -> str:
     )
     head = "<tr><th>column<th class=n>PSI<th class=n>more in the tails<th class=n>p</tr>"
     return f"<table>{head}{lines}</table>"
+
+
+def _figure(title: str, content: str) -> str:
+    caption = f"<figcaption>{escape(title)}</figcaption>"
+    return f"<figure>{caption}{_svg(title, content)}</figure>"
 
 
 def _svg(title: str, content: str) -> str:

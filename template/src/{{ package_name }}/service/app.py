@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -100,10 +101,12 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stopped = threading.Event()
-        for work in (versions.watch, journal.tidy):
+        keep = partial(metrics.durations.keep, journal)
+        for work in (versions.watch, journal.tidy, keep):
             threading.Thread(target=work, args=[stopped], daemon=True).start()
         yield
         stopped.set()
+        metrics.durations.write(journal)
 
     app = FastAPI(
         title=versions.now.champion.name, lifespan=lifespan, docs_url=None, redoc_url=None

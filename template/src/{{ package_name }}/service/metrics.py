@@ -9,6 +9,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from .durations import Durations
 from .scoring import Predictions, Scorer, label_text
 
 SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
@@ -30,8 +31,10 @@ class Metrics:
 
     def __init__(self, champion: Scorer, budget_ms: float | None) -> None:
         self.registry = CollectorRegistry()
-        # The budget bounds a bucket, so the share of answers within it is exact.
-        seconds = sorted({*SECONDS, budget_ms / 1000} if budget_ms else SECONDS)
+        # The budget bounds a bucket, so the share of answers within it is exact; the bucket above
+        # shows that a budget beyond all others was missed.
+        budget = (budget_ms or 0) / 1000
+        seconds = sorted({*SECONDS, budget, 2 * budget} if budget else SECONDS)
         timed = {
             "request_seconds": ("From the first byte to the answer", ["version"], seconds),
             "model_seconds": ("Run time, per micro-batch", ["version", "runtime"], seconds),
@@ -61,6 +64,15 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        if budget:
+            promised = Gauge(
+                "latency_budget_seconds",
+                "Time in which 95 of 100 answers are promised",
+                registry=self.registry,
+                multiprocess_mode="mostrecent",
+            )
+            promised.set(budget)
+        self.durations = Durations()
         self._of = lru_cache(10_000)(self._labelled)
 
     def _labelled(self, name: str, *labels: object) -> Any:
@@ -74,6 +86,8 @@ class Metrics:
         """Note a request that was answered or refused."""
         self._of("requests", version, code).inc()
         self._of("request_seconds", version).observe(seconds)
+        if code == 200:
+            self.durations.add(version, seconds)
 
     def predicted(self, scorer: Scorer, assigned: str, made: Predictions, seconds: float) -> None:
         """Note the answers to a micro-batch and what they took."""

@@ -4,13 +4,13 @@ The service keeps every row in its journal; a batch run keeps only these counts,
 the rows already.
 """
 
-import json
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from ..data.profile import Profile
 from ..utils.config import Settings
@@ -61,18 +61,19 @@ def keep(settings: Settings, tally: Tally | None) -> None:
 
 
 def read_tallies(
-    settings: Settings, profile: Profile, version: int, since: float
+    settings: Settings, profile: Profile, version: int, since: float, until: float
 ) -> Iterator[Tally]:
-    """Yield the counts of predictions from a time on, in the bins of a version's profile.
+    """Yield the counts of predictions of a time span, in the bins of a version's profile.
 
-    Shadows are left out, and batch runs of other versions, as they were counted in other bins.
+    Shadows are left out. Batch runs of other versions were counted in other bins, so of these only
+    the number of rows is told.
     """
     for file in sorted((settings.var / "batches").glob("*.json")):
-        if int(file.stem) >= since * 1e9:
+        if since * 1e9 <= int(file.stem) < until * 1e9:
             found = Tally.model_validate_json(file.read_text())
-            if found.version == version:
-                yield found
-    for entries in open_journal(settings).read(since):
+            mine = found.version == version
+            yield found if mine else found.model_copy(update={"counts": {}})
+    for entries in open_journal(settings).read(since, until):
         parts: dict[tuple[int, int], list[Entry]] = {}
         for entry in entries:
             if entry.assigned != "shadow":
@@ -82,12 +83,19 @@ def read_tallies(
 
 
 def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
-    sent = json.loads(f"[{','.join(entry.inputs for entry in entries)}]")
-    labels = json.loads(f"[{','.join(entry.prediction for entry in entries)}]")
-    shares = [json.loads(entry.probabilities) for entry in entries if entry.probabilities]
-    told = np.array([list(one.values()) for one in shares]) if shares else None
+    sent = from_json(f"[{','.join(entry.inputs for entry in entries)}]")
+    labels = from_json(f"[{','.join(entry.prediction for entry in entries)}]")
+    texts = [entry.probabilities for entry in entries if entry.probabilities]
+    shares = [list(one.values()) for one in from_json(f"[{','.join(texts)}]")]
+    told = np.array(shares) if shares else None
     made = Predictions(labels, told, np.ones(len(labels), dtype=bool))
-    rows = pd.DataFrame(sent).reindex(columns=list(profile.columns))
+    columns = {
+        name: pd.Series([row.get(name) for row in sent], dtype=object) for name in profile.columns
+    }
+    for name, part in profile.columns.items():
+        if part.edges is not None:  # what another schema took for a number may be none
+            columns[name] = pd.to_numeric(columns[name], errors="coerce")
+    rows = pd.DataFrame(columns)
     return _count(profile, version, rows, made).model_copy(update={"time": entries[-1].time})
 
 

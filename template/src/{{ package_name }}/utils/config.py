@@ -197,6 +197,8 @@ class Monitoring(ColumnRules):
     """A champion older than this is stale."""
     window_days: float = Field(default=7, gt=0)
     """What is held against training, and against as many days before."""
+    outcome_days: float = Field(default=7, gt=0)
+    """How far back predictions are judged by their outcomes: more where these come late."""
     min_rows: int = Field(default=200, ge=1)
     """Fewer predictions or outcomes in the window than this tell nothing."""
     confused_share: float = Field(default=0.98, ge=0, le=1)
