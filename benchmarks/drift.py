@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--evidently", type=int, default=40, help="how many of them it sees")
     parser.add_argument("--only", nargs="*", default=["ours", "evidently", "nannyml", "plain"])
     options = parser.parse_args()
-    with ExitStack() as stack:
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
         contenders: dict[str, Contender] = {"ours": ours, "plain": plain}
         for name, code in [("evidently", EVIDENTLY), ("nannyml", NANNYML)]:
             if name in options.only:
@@ -105,10 +106,13 @@ def main() -> None:
             for rows in SIZES:
                 found: dict[str, list[bool]] = {name: [] for name in options.only}
                 for reference, windows in blocks([number, rows], rows, options.repeats, how):
-                    for name, alarms in found.items():
+                    asked = []
+                    for name in found:
                         most = options.evidently if name == "evidently" else options.repeats
                         given = windows[: BLOCK * most // options.repeats]
-                        alarms += contenders[name](reference, given)
+                        asked.append(pool.submit(contenders[name], reference, given))
+                    for alarms, done in zip(found.values(), asked, strict=True):
+                        alarms.extend(done.result())
                 cells.append(" / ".join(f"{np.mean(alarms):.1%}" for alarms in found.values()))
             print(f"| {change} | {' | '.join(cells)} |", flush=True)
 
@@ -179,9 +183,8 @@ def peer(packages: list[str], code: str) -> Iterator[Contender]:
 
         def ask(reference: pd.DataFrame, windows: Windows) -> list[bool]:
             files = [str(folder / "reference.parquet"), str(folder / "current.parquet")]
-            reference.astype({n: object for n in reference if n[0] == "c"}).to_parquet(files[0])
-            now = pd.concat(windows, ignore_index=True)
-            now.astype({n: object for n in now if n[0] == "c"}).to_parquet(files[1])
+            reference.to_parquet(files[0])
+            pd.concat(windows, ignore_index=True).to_parquet(files[1])
             process.stdin.write(json.dumps([*files, len(windows[0])]) + "\n")
             process.stdin.flush()
             answer = process.stdout.readline()

@@ -110,7 +110,8 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
         if tally.time >= now - DAY:
             last_day.add(tally, champion.version)
     journal, outcome_span = open_journal(settings), DAY * rules.outcome_days
-    judged = losses(journal.judged(now - 2 * outcome_span, now))
+    judged = losses(journal.judged(now - 2 * outcome_span))
+    judged = judged[judged["time"] < now]
     recent = judged["time"] >= now - outcome_span
     judged, earlier = judged[recent], judged[~recent]
     performance = by_version(judged)

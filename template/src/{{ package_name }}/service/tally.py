@@ -73,10 +73,10 @@ def read_tallies(
             found = Tally.model_validate_json(file.read_text())
             mine = found.version == version
             yield found if mine else found.model_copy(update={"counts": {}})
-    for entries in open_journal(settings).read(since, until):
+    for entries in open_journal(settings).read(since):
         parts: dict[tuple[int, int], list[Entry]] = {}
         for entry in entries:
-            if entry.assigned != "shadow":
+            if entry.assigned != "shadow" and entry.time < until:
                 parts.setdefault((int(entry.time // DAY), entry.version), []).append(entry)
         for (_, answered_by), part in sorted(parts.items()):
             yield _of_entries(profile, answered_by, part)
