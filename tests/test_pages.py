@@ -1,5 +1,6 @@
 """The service's pages in a real browser, as a person uses them; no other host is ever asked."""
 
+import io
 import json
 import os
 import shlex
@@ -11,15 +12,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
+import pandas as pd
 import pandera.pandas as pa
 import pytest
 from serve import serving
 
 from conftest import Project
 from slipway_template.data.columns import describe
+from slipway_template.data.profile import distribution
+from slipway_template.monitoring.drift import judge, shift
+from slipway_template.monitoring.monitor import Alarm, Latency, Seen
+from slipway_template.monitoring.performance import Performance, compare
+from slipway_template.monitoring.report import write_report
 from slipway_template.service.pages import try_page
 from slipway_template.service.reference import docs_page
-from slipway_template.utils.config import Roles
+from slipway_template.utils.config import Monitoring, Roles
 
 FULL = os.environ.get("SLIPWAY_FULL") == "1"
 WIDTHS = (1280, 390)
@@ -362,3 +370,79 @@ def test_any_description_becomes_a_reference(visit: Visit) -> None:
     assert visit.page.locator("main b, main i").count() == 0
     assert visit.fits()
     assert visit.wrong == []
+
+
+# ---------------------------------------------------------------- the monitoring report
+
+
+def seen(columns: int, days: int) -> Seen:
+    """What a bad week shows, with names that are long or hold markup; nothing at all for 0 days."""
+    rng = np.random.default_rng(1)
+    names = [MARKUP, "a_name_that_is_longer_than_any_telephone_is_wide_" * 2]
+    names += [f"column {number}" for number in range(columns - 2)]
+    reference = {name: distribution(pd.Series(rng.normal(size=900)), "number") for name in names}
+    reference["label"] = distribution(pd.Series(rng.choice(["yes", "<b>no</b>"], 900)), "category")
+    now = pd.Series(rng.normal(1, 1.2, 900))
+    current = {name: part.count(now) for name, part in reference.items() if name != "label"}
+    current["label"] = np.array([10, 890, 0, 0])
+    parts = [shift(name, reference[name], current[name], Monitoring()) for name in reference]
+    when = [f"2026-11-{day:02}" for day in range(1, days + 1)]
+    tried = [
+        Performance(9, "champion", 900, "brier", 0.31, 0.29, 0.33, 2.5, 2.4, 2.6),
+        Performance(10, "challenger", 300, "brier", 0.21, 0.19, 0.23, None),
+    ]
+    return Seen(
+        version=9,
+        days=days,
+        rows=1_200 * days,
+        compared=900 * days,
+        alarms=[Alarm("drift", f"{name} has moved", "look at it") for name in names if days],
+        shifts=judge(parts) if days else [],
+        reference=reference,
+        current=current,
+        volume={day: 1_000 + 37 * len(when) for day in when},
+        latency=[Latency(day, 1_000, 4.0, 30.0 + 9 * n) for n, day in enumerate(when)],
+        budget_ms=50.0,
+        performance=tried if days else [],
+        comparison=compare(tried, 9, 200) if days else None,
+        timeline={"9 as champion": [(day, 0.3 + n / 50, 130) for n, day in enumerate(when)]},
+    )
+
+
+def colors(picture: bytes) -> int:
+    from PIL import Image
+
+    return len(set(Image.open(io.BytesIO(picture)).convert("RGB").get_flattened_data()))
+
+
+@pytest.mark.parametrize(("columns", "days"), [(15, 7), (200, 1), (3, 0)])
+def test_the_monitoring_report_is_readable(
+    visit: Visit, tmp_path: Path, columns: int, days: int
+) -> None:
+    report = write_report(seen(columns, days), tmp_path)
+    visit.page.goto(report.as_uri())
+    whole = visit.page.screenshot(full_page=True)
+    if kept := os.environ.get("SLIPWAY_SCREENSHOTS"):
+        width = visit.page.viewport_size["width"]
+        (Path(kept) / f"report-{columns}-{days}-{width}.png").write_bytes(whole)
+
+    assert colors(whole) > 20
+    heading = visit.page.locator("h1")
+    assert heading.inner_text() == (f"{columns} alarms" if days else "All is well")
+    assert heading.bounding_box()["y"] < 100
+    for figure in visit.page.locator("figure").all()[:8]:
+        assert colors(figure.locator("svg").screenshot()) > 3
+        assert figure.locator("rect, polyline").count()
+    assert visit.page.locator("figure").count() <= 16
+    assert visit.page.locator("li b b, td b, figcaption b").count() == 0
+    assert visit.fits()
+    assert json.loads(report.with_suffix(".json").read_text())["version"] == 9
+
+    visit.page.emulate_media(media="print", color_scheme="light")
+    visit.page.set_viewport_size({"width": 700, "height": 1_000})  # the text of A4
+    assert visit.fits()
+    cut = "[...document.querySelectorAll('.wide')].filter(it => it.scrollWidth > it.clientWidth)"
+    assert visit.page.evaluate(f"{cut}.length") == 0
+    assert visit.page.pdf(format="A4").startswith(b"%PDF")
+    assert visit.wrong == []
+    assert [request.url for request in visit.asked] == [report.as_uri()]

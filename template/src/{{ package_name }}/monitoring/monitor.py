@@ -270,7 +270,8 @@ def _answers(
     elif before.counts[kind].sum() >= rules.min_rows:
         last = usual.model_copy(update={"counts": before.counts[kind].astype(int).tolist()})
         against = judge([shift("the window before", last, counts, rules)])[0]
-        if against.alarming:
+        then = shift("then", usual, before.counts[kind], rules)
+        if against.alarming and shift("now", usual, counts, rules).psi > then.psi:
             yield Alarm(
                 "answers",
                 f"answers differ from those of the window before (PSI {against.psi:.3f})",

@@ -21,6 +21,7 @@ padding: .3rem .5rem; text-align: left } td.n, th.n { text-align: right } figure
 svg { width: 100%; height: auto } svg text { font-size: 11px; fill: currentColor }
 .wide { overflow-x: auto } figcaption { font-weight: 600 } .quiet { opacity: .8 }
 .before { color: var(--before) } .now { color: var(--now) } li, td { overflow-wrap: anywhere }
+td.n, th.n { white-space: nowrap } td:first-child { min-width: 7rem }
 @media print { body { margin: 0; max-width: none } h2 { break-after: avoid }
 figure, li, tr { break-inside: avoid } .pictures { grid-template-columns: 1fr 1fr } }
 """
@@ -43,7 +44,8 @@ def report_folder(settings: Settings) -> Path:
 
 
 def _page(seen: Seen) -> str:
-    word = "All is well" if seen.verdict == "ok" else f"{len(seen.alarms)} alarm(s)"
+    many = len(seen.alarms)
+    word = f"{many} alarm{'s' * (many > 1)}" if many else "All is well"
     alarms = "".join(
         f"<li><b>{escape(one.kind)}</b>: {escape(one.what)}. <i>{escape(one.advice)}.</i></li>"
         for one in seen.alarms
