@@ -21,7 +21,7 @@ INTRODUCTION = """\
 # Sixty days of a model
 
 Made by `tests/test_story.py`: a fresh sample project answers 300 rows a day, outcomes are known in
-the evening, and then `monitor` looks at the last seven days with the default settings. What has gone
+the evening, and then `monitor` looks at the last seven days with the default settings. What is over
 stays in those seven days for as long. Written by `SLIPWAY_WRITE_DOCS=1 make test
 ARGS=tests/test_story.py`.
 
