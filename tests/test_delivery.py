@@ -454,7 +454,7 @@ def without_its_record(_: Project, dist: Path) -> None:
         (one_byte_more, "is not the wheel that was built: its SHA-256 is"),
         (another_beside_it, "-0.0.9-"),
         (of_another_commit, "was built from"),
-        (of_uncommitted_code, "1 uncommitted files"),
+        (of_uncommitted_code, "holds uncommitted work"),
         (without_its_record, "there is no dist/wheel.json"),
     ],
 )

@@ -80,7 +80,7 @@ def build() -> None:
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{wheel}: SHA-256 {record['sha256']}, commit {record['commit']}")
     if changed:
-        print(f"It holds {len(changed)} uncommitted files, so `make verify` refuses it.")
+        print("It holds uncommitted work, so `make verify` refuses it.")
 
 
 def check() -> tuple[Path, dict[str, Any]]:
@@ -100,7 +100,7 @@ def check() -> tuple[Path, dict[str, Any]]:
             f"{record['sha256']} was recorded. Run `make build` again, and ask who changed it."
         )
     if record["changes"]:
-        refuse(f"{wheel} holds {record['changes']} uncommitted files. Commit, then `make build`.")
+        refuse(f"{wheel} holds uncommitted work. Commit it, then `make build` again.")
     if record["commit"] != head():
         refuse(f"{wheel} was built from {record['commit']}, and {head()} is checked out.")
     return wheel, record

@@ -98,12 +98,12 @@ def test_an_old_wheel_is_refused(project: Project, stopped: Stopped, built: Path
 @pytest.mark.pitfall("D2", "a wheel is built from work that is in no commit", gate="make verify")
 def test_uncommitted_code_is_not_shipped(project: Project, stopped: Stopped) -> None:
     project.write("scripts/later.py", '"""Later."""\n')
-    assert "1 uncommitted file" in project.make("build")
+    assert "uncommitted work" in project.make("build")
 
     with stopped:
         said = project.make("verify", code=2)
 
-    stopped.says(said, "Wheel gate", "1 uncommitted files")
+    stopped.says(said, "Wheel gate", "holds uncommitted work")
 
 
 @pytest.mark.pitfall(
