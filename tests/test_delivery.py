@@ -279,9 +279,9 @@ def test_the_bill_of_materials_is_what_is_installed(line: Run) -> None:
     said = json.loads((line.artifact("wheel") / "sbom.cdx.json").read_text())
     listed = {part["name"] for part in said["components"]}
     pyproject = tomllib.loads((line.project.path / "pyproject.toml").read_text())
-    wanted = {re.split(r"[>;=]", one)[0] for one in pyproject["project"]["dependencies"]}
+    wanted = {re.split(r"[\[>;=]", one)[0] for one in pyproject["project"]["dependencies"]}
 
-    assert wanted - {"mlflow-skinny", "pydantic-settings[toml]"} <= listed
+    assert wanted <= listed
     assert not {"pytest", "ruff", "mypy"} & listed
 
 
@@ -403,7 +403,7 @@ def test_a_line_that_is_broken_fails(hollow: Project, tmp_path: Path, broken: st
     finally:
         workflow(hollow).write_text(before)
 
-    assert list(succeeded(results))[-1:] != [] and results[last] == "success"
+    assert results[last] == "success"
     (failed,) = (name for name, result in results.items() if result == "failure")
     assert reason in run.logs[failed]
 
