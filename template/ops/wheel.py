@@ -52,7 +52,7 @@ def head() -> str | None:
 
 def build() -> None:
     """Build the wheel from what git knows: no litter, and the same bytes wherever it is built."""
-    changed = run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    changed = run("git", "status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
     lock = Path("uv.lock")
     built = {
         "commit": head(),
