@@ -16,7 +16,7 @@ from conftest import Project, environment
 
 TARGETS = """
     help setup demo check lint types gates test format data train promote rollback reproduce audit
-    serve predict replay monitor ui notebook build image update upgrade clean
+    serve predict replay monitor ui notebook build verify image update upgrade clean
 """
 """The targets that people, CI and this repository rely on."""
 

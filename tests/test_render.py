@@ -49,6 +49,7 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "tests/service/test_batch.py": lambda a: a["delivery"] != "rest",
     ".github/workflows/*.yml": lambda a: a["ci"] == "github",
     ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
+    "ops/issue.py": lambda a: a["ci"] != "none",
     "LICENSE": lambda a: a["license"] != "Proprietary",
 }
 """Files that not every project has, and the answers that bring them."""

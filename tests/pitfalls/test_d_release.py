@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,94 @@ def merge_marker(project: Project) -> None:
 def shortcut(project: Project) -> None:
     file = project.source / "data/sources.py"
     file.write_text(f"{file.read_text()}\n\nfrom ..training import registry  # noqa\n")
+
+
+@pytest.fixture(scope="module")
+def built(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make build` left in dist/ on the first day."""
+    born.make("build")
+    return shutil.move(born.path / "dist", tmp_path_factory.mktemp("built") / "dist")
+
+
+def shipped(project: Project, built: Path) -> Path:
+    """Put the built wheel where `make verify` and `make image` look for it."""
+    shutil.copytree(built, project.path / "dist", dirs_exist_ok=True)
+    return next((project.path / "dist").glob("*.whl"))
+
+
+@pytest.mark.pitfall("D2", "the wheel is changed after it was built", gate="make verify")
+def test_a_changed_wheel_is_refused(project: Project, stopped: Stopped, built: Path) -> None:
+    wheel = shipped(project, built)
+    wheel.write_bytes(wheel.read_bytes() + b"\0")
+
+    with stopped:
+        said = project.make("verify", code=2)
+
+    stopped.says(said, "Wheel gate", wheel.name, "is not the wheel that was built")
+    assert not (project.path / "build/verify").exists()
+
+
+@pytest.mark.pitfall("D2", "the wheel of an older commit is taken", gate="make verify")
+def test_an_old_wheel_is_refused(project: Project, stopped: Stopped, built: Path) -> None:
+    wheel = shipped(project, built)
+    then = git_head(project).strip()
+    project.write("scripts/later.py", '"""Later."""\n')
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--no-verify", "--message", "Later")
+
+    with stopped:
+        said = project.make("verify", code=2)
+
+    stopped.says(said, "Wheel gate", wheel.name, then, git_head(project).strip())
+
+
+@pytest.mark.pitfall("D2", "a wheel is built from work that is in no commit", gate="make verify")
+def test_uncommitted_code_is_not_shipped(project: Project, stopped: Stopped) -> None:
+    project.write("scripts/later.py", '"""Later."""\n')
+    assert "uncommitted work" in project.make("build")
+
+    with stopped:
+        said = project.make("verify", code=2)
+
+    stopped.says(said, "Wheel gate", "holds uncommitted work")
+
+
+@pytest.mark.pitfall(
+    "D2", "a file that the package reads is missing from the wheel", gate="make verify"
+)
+def test_a_wheel_that_works_only_beside_its_sources_is_refused(
+    project: Project, stopped: Stopped
+) -> None:
+    module = f'module-name = "{project.package}"'
+    project.replace(
+        project.path / "pyproject.toml", module, f'{module}\nwheel-exclude = ["**/config.toml"]'
+    )
+    project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A leaner wheel")
+    assert project.json("config", "show")["data"], "beside the sources nobody would notice"
+    project.make("build")
+
+    with stopped:
+        said = project.make("verify", code=2)
+
+    stopped.says(said, "E ", "config.toml is missing")
+
+
+@pytest.mark.pitfall("D2", "code is mended in place where the service runs", gate="serve")
+def test_a_service_whose_code_was_changed_does_not_start(
+    project: Project, stopped: Stopped, built: Path
+) -> None:
+    shipped(project, built)
+    place = project.path / "build/verify"
+    project.run("uv", "run", "--no-project", "python", "ops/wheel.py", "install", place)
+    (code,) = place.glob(f"lib/python*/site-packages/{project.package}/service/answer.py")
+    text = code.read_text()
+    code.unlink()  # uv's cache holds the same file
+    code.write_text(f"{text}# mended\n")
+
+    with stopped:
+        done = project.run(place / "bin" / project.slug, "serve", "--port", "0", code=1)
+
+    stopped.says(done.stderr, "Wheel gate", "service/answer.py is not as in")
 
 
 COMMITS: list[tuple[str, Callable[[Project], None], str, tuple[str, ...]]] = [

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from ..data.columns import categories, describe
 from ..data.sample import example_row
 from ..training.registry import CHALLENGER, CHAMPION
+from ..utils import environment
 from ..utils.config import Settings
 from ..utils.paths import PACKAGE
 from .answer import Answerer
@@ -71,7 +72,11 @@ class Standing(Model):
     """The champion, and where it and this service come from."""
 
     commit: str | None
+    """That the model was trained from."""
     package: str
+    package_commit: str | None
+    wheel: str | None
+    """SHA-256 of the wheel that this service runs from, None where it runs from sources."""
     challenger: int | None
 
 
@@ -83,8 +88,9 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     UsageError
         There is no champion yet, or the journal can't be opened.
     GateRefused
-        The champion fails a gate.
+        The champion fails a gate, or the package is not as it was built.
     """
+    wheel, package_commit = environment.wheel(), environment.commit().id
     limits = settings.service
     versions = Versions(client, settings, schema)
     columns = describe(schema, settings.data)
@@ -134,6 +140,8 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
             runtime=now.champion.runtime,
             commit=now.champion.artifact.about.commit,
             package=installed(PACKAGE.name),
+            package_commit=package_commit,
+            wheel=wheel,
             challenger=now.challenger.version if now.challenger else None,
         )
 

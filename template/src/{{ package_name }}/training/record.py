@@ -30,6 +30,8 @@ class Record(BaseModel):
     commit: str | None
     changes: int
     """Files that differed from the commit."""
+    wheel: str | None = None
+    """SHA-256 of the wheel that trained it, None where it was trained from sources."""
     lock: str | None
     versions: dict[str, str]
     seconds: dict[str, float]

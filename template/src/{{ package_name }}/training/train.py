@@ -71,7 +71,7 @@ def train(
     with steps.step("leaks"):
         warnings = refuse_leaks(dataset)
     experiment = client.get_experiment_by_name(MODEL)
-    commit = environment.commit()
+    commit, wheel = environment.commit(), environment.wheel()
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
     with mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags) as run:
         with steps.step("fit"), threadpool_limits(settings.training.threads):
@@ -94,6 +94,7 @@ def train(
             | {"all": _seed(settings)},
             commit=commit.id,
             changes=commit.changes,
+            wheel=wheel,
             lock=environment.lock_digest(),
             versions=environment.versions(),
             seconds=steps.seconds,

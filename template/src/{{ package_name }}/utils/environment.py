@@ -1,12 +1,17 @@
-"""What this process runs on: commit, versions, lock file."""
+"""What this process runs on: commit, wheel, versions, lock file."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Any
 
+from .errors import GateRefused
 from .paths import PACKAGE, project_root
 
 TELLING = [
@@ -38,14 +43,39 @@ class Commit:
 
 
 def commit() -> Commit:
-    """Return the commit of the project, or the one its wheel was built from."""
+    """Return the commit that this package was built from, or that of the project it lies in."""
+    if built := _built():
+        return Commit(built["commit"], built["changes"])
     root = project_root()
     head = _git("rev-parse", "HEAD")
     if head is None:
-        built = PACKAGE / "resources" / "commit.txt"
-        return Commit(built.read_text().strip() if built.exists() else None, 0)
+        return Commit(None, 0)
     changes = _git("status", "--porcelain", "--untracked-files=all", "--", str(root)) or ""
     return Commit(head, len(changes.splitlines()))
+
+
+def wheel() -> str | None:
+    """Return the SHA-256 of the wheel that this package was installed from.
+
+    It is known where `ops/wheel.py` installed the wheel, and left its record in the environment.
+
+    Raises
+    ------
+    GateRefused
+        What is installed is not what the wheel held.
+    """
+    file = Path(sys.prefix) / "wheel.json"
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    for name, expected in record["files"].items():
+        path = PACKAGE.parent / name
+        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise GateRefused(
+                f"Wheel gate: {path} is not as in {record['wheel']}, which was built and verified. "
+                "Install the wheel again; settings are changed in the environment, not in the file."
+            )
+    return str(record["sha256"])
 
 
 def versions() -> dict[str, str]:
@@ -65,7 +95,12 @@ def process() -> dict[str, str]:
 
 
 def lock_digest() -> str | None:
-    """Return the SHA-256 of the project's `uv.lock`, None where there is none."""
+    """Return the SHA-256 of the project's `uv.lock`, None where there is none.
+
+    A wheel knows the one that was there when it was built.
+    """
+    if built := _built():
+        return built["lock"]
     lock = project_root() / "uv.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 
@@ -78,6 +113,12 @@ def requirements() -> list[str]:
         if "extra ==" not in line
     ]
     return sorted(f"{name}=={version(name)}" for name in names)
+
+
+def _built() -> dict[str, Any] | None:
+    """Return what `ops/wheel.py` wrote into the wheel; there is nothing of it in the sources."""
+    file = PACKAGE / "resources" / "built.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def _git(*arguments: str) -> str | None:
