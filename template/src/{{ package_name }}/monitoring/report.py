@@ -21,8 +21,8 @@ padding: .3rem .5rem; text-align: left } td.n, th.n { text-align: right } figure
 svg { width: 100%; height: auto } svg text { font-size: 11px; fill: currentColor }
 .wide { overflow-x: auto } figcaption { font-weight: 600 } .quiet { opacity: .8 }
 .before { color: var(--before) } .now { color: var(--now) } li, td { overflow-wrap: anywhere }
-td.n, th.n { white-space: nowrap } td:first-child { min-width: 7rem }
-@media print { body { margin: 0; max-width: none } h2 { break-after: avoid }
+td.n { white-space: nowrap } td:first-child { min-width: 7rem }
+@media print { body { font-size: 12px; margin: 0; max-width: none } h2 { break-after: avoid }
 figure, li, tr { break-inside: avoid } .pictures { grid-template-columns: 1fr 1fr } }
 """
 WIDTH, HEIGHT, FOOT = 320, 140, 18
