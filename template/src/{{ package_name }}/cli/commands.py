@@ -140,17 +140,7 @@ def _sample(options: argparse.Namespace) -> Result:
 
 
 def _train(options: argparse.Namespace) -> Result:
-    from ..preprocessing.schema import Rows
-    from ..training import tracking, train
-
-    settings = config.load()
-    done = train.train(
-        tracking.connect(settings),
-        settings,
-        Rows.to_schema(),
-        promote=not options.no_promote,
-        allow_dirty=options.allow_dirty,
-    )
+    done = _train_elsewhere(options) if options.on else _train_here(options)
     metrics = done.record.metrics
     lines = [f"Version {done.version} (run {done.run_id})"]
     lines += [
@@ -171,6 +161,39 @@ def _train(options: argparse.Namespace) -> Result:
         "split": done.record.split,
     }
     return "\n".join(lines), result, 0 if done.promoted or options.no_promote else 1
+
+
+def _train_here(options: argparse.Namespace) -> Any:
+    from ..preprocessing.schema import Rows
+    from ..training import tracking, train
+
+    def run_here() -> train.Outcome:
+        settings = config.load()
+        return train.train(
+            tracking.connect(settings),
+            settings,
+            Rows.to_schema(),
+            promote=not options.no_promote,
+            allow_dirty=options.allow_dirty,
+        )
+
+    if importlib.util.find_spec("..training.job", __package__) is None:
+        return run_here()
+    from ..training.job import is_here, run
+
+    return run(run_here, options) if is_here() else run_here()
+
+
+def _train_elsewhere(options: argparse.Namespace) -> Any:
+    if importlib.util.find_spec(f"..training.{options.on}", __package__) is None:
+        raise UsageError(
+            f"This project does not train on {options.on}. To add that: "
+            f"uvx copier update --data remote_training={options.on}"
+        )
+    from ..training.remote import train_on
+
+    promote, dirty = not options.no_promote, options.allow_dirty
+    return train_on(options.on, config.load(), promote=promote, allow_dirty=dirty)
 
 
 def _promote(options: argparse.Namespace) -> Result:

@@ -59,7 +59,11 @@ COMMANDS: dict[str, tuple[str, Options]] = {
     ),
     "train": (
         "Split, fit, evaluate, record, register, and promote if the gate lets it pass.",
-        [_option("--no-promote", action="store_true", help="stop after registering"), DIRTY],
+        [
+            _option("--no-promote", action="store_true", help="stop after registering"),
+            DIRTY,
+            _option("--on", choices=["sagemaker", "kubernetes"], help="train there, in the image"),
+        ],
     ),
     "promote": (
         "Make a version the champion if every gate lets it pass.",

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +21,11 @@ from ..utils.config import Settings
 from ..utils.errors import GateRefused, UsageError
 from .artifact import Artifact, digest, open_artifact
 from .record import Record
-from .tracking import MODEL
+from .tracking import MODEL, is_embedded
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 RECORD_FILE = "record.json"
+LOCK_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) 
         "changes": str(record.changes),
         "data": json.dumps({name: table.version for name, table in record.data.items()}),
     }
-    made = client.create_model_version(MODEL, model_uri, run_id=run_id, tags=tags)
+    model_id = model_uri.removeprefix("models:/")  # without it a server takes no such source
+    made = client.create_model_version(MODEL, model_uri, run_id, tags, model_id=model_id)
     return int(made.version)
 
 
@@ -166,15 +169,39 @@ def switching(settings: Settings) -> Iterator[None]:
         Another one is under way.
     """
     settings.var.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.var / "promotion.lock", timeout=60)
+    lock = FileLock(settings.var / "promotion.lock", timeout=LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout:
         raise GateRefused("Another promotion is under way; try again in a minute.") from None
     try:
-        yield
+        with contextlib.nullcontext() if is_embedded() else _switching_on_server(MlflowClient()):
+            yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _switching_on_server(client: MlflowClient) -> Iterator[None]:
+    """Do the same among machines: of all that create a model of one name, a server lets one."""
+    name, given_up = f"{MODEL}-promotion-lock", time.time() + LOCK_SECONDS
+    while True:
+        try:
+            client.create_registered_model(name, description="Held while a promotion is under way.")
+            break
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        if time.time() > given_up:
+            raise GateRefused(
+                "Another promotion is under way; try again in a minute. If none is, one was "
+                f"killed: delete the registered model {name} (`make ui`)."
+            )
+        time.sleep(0.5)
+    try:
+        yield
+    finally:
+        client.delete_registered_model(name)
 
 
 def switch(client: MlflowClient, new: Registered, old: Registered | None) -> None:
@@ -195,10 +222,16 @@ def refused(client: MlflowClient) -> list[int]:
     """Return the versions whose last decision was against them, oldest first."""
     found = []
     for one in client.search_model_versions(f"name = '{MODEL}'"):
-        decisions = sorted(name for name in one.tags if name.startswith("decision "))
-        if decisions and not json.loads(one.tags[decisions[-1]])["promoted"]:
+        last = decision(one)
+        if last and not last["promoted"]:
             found.append(int(one.version))
     return sorted(found)
+
+
+def decision(about: ModelVersion) -> dict[str, Any] | None:
+    """Return what was last decided about a version, None where nothing was."""
+    decisions = sorted(name for name in about.tags if name.startswith("decision "))
+    return json.loads(about.tags[decisions[-1]]) if decisions else None
 
 
 def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:

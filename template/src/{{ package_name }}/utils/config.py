@@ -216,6 +216,33 @@ class Monitoring(ColumnRules):
         return self.model_copy(update=own.model_dump(exclude_unset=True)) if own else self
 
 
+class Remote(Section):
+    """[remote]: where `train --on` runs. What only SageMaker needs says so."""
+
+    image: str | None = None
+    """The project's image, as the platform can pull it."""
+    max_minutes: int = Field(default=60, ge=1)
+    """A job that runs longer is stopped."""
+    role: str | None = None
+    """SageMaker: the ARN of the role that the job takes on."""
+    output: str | None = None
+    """SageMaker: the s3:// folder for the model's files."""
+    instance: str = "ml.m5.large"
+    """SageMaker: the kind of machine."""
+    spot: bool = True
+    """SageMaker: spare machines, much cheaper, that may be taken away; the job then starts anew."""
+    wait_minutes: int = Field(default=60, ge=0)
+    """SageMaker: how long a spot job may wait for a machine."""
+    subnets: list[str] = []
+    """SageMaker: the network to run in, where the tracking server is in a private one."""
+    security_groups: list[str] = []
+    """SageMaker: what may be reached from there."""
+    channels: dict[str, str] = {}
+    """SageMaker: table to the s3:// file that is its source in the job."""
+    secret: str | None = None
+    """SageMaker: the name of a secret in AWS Secrets Manager, variables for the job as JSON."""
+
+
 class Paths(Section):
     """[paths]: where data, models and reports live, relative to the project."""
 
@@ -242,6 +269,7 @@ class Settings(BaseSettings):
     promotion: Promotion = Promotion()
     service: Service = Service()
     monitoring: Monitoring = Monitoring()
+    remote: Remote = Remote()
     paths: Paths = Paths()
 
     @classmethod
