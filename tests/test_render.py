@@ -47,6 +47,11 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "tests/service/test_batching.py": lambda a: a["delivery"] != "batch",
     "tests/service/test_journal.py": lambda a: a["delivery"] != "batch",
     "tests/service/test_batch.py": lambda a: a["delivery"] != "rest",
+    "ops/compose.yaml": lambda a: a["delivery"] != "batch",
+    **dict.fromkeys(
+        ["ops/kubernetes/*/*.yaml", "ops/kubernetes/service.yaml", "ops/kubernetes/switch.py"],
+        lambda a: a["delivery"] != "batch" and a["remote_training"] == "kubernetes",
+    ),
     ".github/workflows/*.yml": lambda a: a["ci"] == "github",
     ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
     "ops/issue.py": lambda a: a["ci"] != "none",

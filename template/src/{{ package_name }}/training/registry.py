@@ -58,7 +58,8 @@ def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) 
         "changes": str(record.changes),
         "data": json.dumps({name: table.version for name, table in record.data.items()}),
     }
-    made = client.create_model_version(MODEL, model_uri, run_id=run_id, tags=tags)
+    model_id = model_uri.removeprefix("models:/")  # without it a server takes no such source
+    made = client.create_model_version(MODEL, model_uri, run_id, tags, model_id=model_id)
     return int(made.version)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute, not four
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from ..utils.config import Settings
+from ..utils.config import Settings, without_password
+from ..utils.errors import UsageError
 from ..utils.paths import PACKAGE
 
 MODEL = PACKAGE.name.replace("_", "-")
@@ -33,7 +35,13 @@ FROZEN_PATHS = {
 
 
 def connect(settings: Settings) -> MlflowClient:
-    """Point MLflow to the project's store, made now if need be, and return a client."""
+    """Point MLflow to the project's store, made now if need be, and return a client.
+
+    Raises
+    ------
+    UsageError
+        A server is named that does not answer, or lets nobody in.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     artifacts = None
     if not uri:
@@ -48,14 +56,21 @@ def connect(settings: Settings) -> MlflowClient:
     if artifacts:  # MLflow names the store in the environment, where it would pass for a server
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     client = MlflowClient()
+    try:
+        _make_experiment(client, artifacts.as_uri() if artifacts else None)
+    except mlflow.MlflowException as error:
+        said = str(error).splitlines()[0]
+        raise UsageError(f"MLflow at {without_password(uri)} does not answer: {said}") from None
+    return client
+
+
+def _make_experiment(client: MlflowClient, artifacts: str | None) -> None:
     if client.get_experiment_by_name(MODEL) is None:
-        location = artifacts.as_uri() if artifacts else None
         try:
-            client.create_experiment(MODEL, artifact_location=location)
-        except mlflow.MlflowException:
+            client.create_experiment(MODEL, artifact_location=artifacts)
+        except mlflow.MlflowException:  # another process was first
             if client.get_experiment_by_name(MODEL) is None:
                 raise
-    return client
 
 
 def is_embedded() -> bool:
