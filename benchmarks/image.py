@@ -15,9 +15,9 @@ from pathlib import Path
 from first_hour import ROOT, copy
 
 sys.path.insert(0, str(ROOT / "tests"))
-from container import BASE, Builder, lacking  # noqa: E402
+from container import BASE, Builder, lacking
 
-from conftest import Project  # noqa: E402
+from conftest import Project
 
 GOAL = 0.5
 
