@@ -53,6 +53,11 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "src/*/training/sagemaker.py": lambda a: a["remote_training"] == "sagemaker",
     "src/*/training/kubernetes.py": lambda a: a["remote_training"] == "kubernetes",
     "ops/kubernetes/train-job.yaml": lambda a: a["remote_training"] == "kubernetes",
+    "ops/compose.yaml": lambda a: a["delivery"] != "batch",
+    **dict.fromkeys(
+        ["ops/kubernetes/*/*.yaml", "ops/kubernetes/service.yaml", "ops/kubernetes/switch.py"],
+        lambda a: a["delivery"] != "batch" and a["remote_training"] == "kubernetes",
+    ),
     ".github/workflows/*.yml": lambda a: a["ci"] == "github",
     ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
     "ops/issue.py": lambda a: a["ci"] != "none",

@@ -125,6 +125,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         text, result, code = "", {"error": str(error)}, 2
         sys.stderr.write(f"{error}\n")
+    except ModuleNotFoundError as error:
+        said = f"{options.command}: {error} here. `uv sync` installs all; an image may hold less."
+        text, result, code = "", {"error": said}, 2
+        sys.stderr.write(f"{said}\n")
     except KeyboardInterrupt:
         return 130
     if options.json:

@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
-from deltalake import write_deltalake
 
 from ..utils.errors import UsageError
 
@@ -61,6 +60,8 @@ def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
 
 def _commit(rows: Path, table: Path) -> None:
     """Make the rows the next version of a Delta table, whose earlier versions stay readable."""
+    from deltalake import write_deltalake  # noqa: PLC0415 - the image of a service leaves it out
+
     with pyarrow.parquet.ParquetFile(rows) as file:
         reader = pyarrow.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
         write_deltalake(table, reader, mode="overwrite", schema_mode="overwrite")

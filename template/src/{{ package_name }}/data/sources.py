@@ -7,8 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -111,6 +109,9 @@ def _refuse_twins(source: str, names: list[str]) -> None:
 
 
 def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
+    from deltalake import DeltaTable  # noqa: PLC0415 - the image of a service leaves it out
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415
+
     try:
         yield from DeltaTable(source).to_pyarrow_dataset().to_batches()
     except DeltaError as error:

@@ -1,11 +1,15 @@
 """The fast runtime: a model as an ONNX graph, run by ONNX Runtime."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would tell its makers, and keep an id
+
+import onnxruntime
 
 FILE = "model.onnx"
 ROWS_AT_ONCE = 10_000
