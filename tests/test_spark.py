@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from conftest import Project, environment
 
-ROWS = 60_000
+ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def spark_project(render: Callable[..., Project], tmp_path_factory: pytest.TempP
     if not shutil.which("java"):
         pytest.fail("java is not installed, and SLIPWAY_FULL=1 asks for every engine")
     project = render(tmp_path_factory.mktemp("spark") / "project", scale="spark")
-    project.make("setup")
+    project.run("uv", "sync", "--quiet", "--no-dev", "--extra", "spark")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--no-verify", "--message", "Start from Slipway")
     assert project.json("train")["promoted"]
@@ -116,8 +116,8 @@ def test_a_cluster_without_the_project_answers_as_one_process(
 ) -> None:
     rows = pd.read_parquet(sample(spark_project, tmp_path / "rows.parquet", ROWS))
     rows["weight_kg"] = rows["weight_kg"].where(rows.index % 500 != 7, -1.0)
-    rows.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=5_000)
-    rows.head(5_000).assign(goods='a "b",\nc').to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=2_000)
+    rows.head(1_000).assign(goods='a "b",\nc').to_csv(tmp_path / "rows.csv", index=False)
     counted = spark_project.path / "var/batches"
     for kind in ["parquet", "csv"]:
         source = tmp_path / f"rows.{kind}"
@@ -125,7 +125,7 @@ def test_a_cluster_without_the_project_answers_as_one_process(
         many = spark_project.json(
             "predict", source, tmp_path / f"many.{kind}", "--spark", cluster.master, **HERE
         )
-        assert many["rejected"] == (ROWS if kind == "parquet" else 5_000) // 500
+        assert many["rejected"] == (ROWS if kind == "parquet" else 1_000) // 500
         assert_same(many, one)
         first, second = [file.read_text() for file in sorted(counted.iterdir())[-2:]]
         assert first.partition('"version"')[2] == second.partition('"version"')[2]
@@ -136,7 +136,7 @@ def test_a_cluster_without_the_project_answers_as_one_process(
 def test_a_worker_that_dies_costs_nothing(
     spark_project: Project, cluster: Cluster, tmp_path: Path
 ) -> None:
-    source = sample(spark_project, tmp_path / "rows.parquet", 10 * ROWS)
+    source = sample(spark_project, tmp_path / "rows.parquet", 15 * ROWS)
     pd.read_parquet(source).to_parquet(source, index=False, row_group_size=10_000)
     one = spark_project.json("predict", source, tmp_path / "one.parquet")
     command = [spark_project.path / ".venv/bin" / spark_project.slug, "predict", source]
