@@ -1,5 +1,6 @@
 """Batch scoring on a real Spark cluster: a master and two workers, which know nothing beforehand."""
 
+import json
 import os
 import re
 import shutil
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from conftest import Project, environment
 
 ROWS = 20_000
+HERE = {"SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def spark_project(render: Callable[..., Project], tmp_path_factory: pytest.TempP
         pytest.fail("java is not installed, and SLIPWAY_FULL=1 asks for every engine")
     project = render(tmp_path_factory.mktemp("spark") / "project", scale="spark")
     project.run("uv", "sync", "--quiet", "--no-dev", "--extra", "spark")
+    project.git("init", "--quiet")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--no-verify", "--message", "Start from Slipway")
     assert project.json("train")["promoted"]
@@ -55,7 +58,9 @@ def cluster(spark_project: Project, tmp_path: Path) -> Iterator[Cluster]:
         log = tmp_path / f"{role}-{len(running)}.log"
         process = subprocess.Popen(
             [home / "bin/spark-class", f"org.apache.spark.deploy.{role}", *arguments],
-            env=environment() | {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(home)},
+            env=environment()
+            | {"SPARK_HOME": str(home), "SPARK_LOCAL_DIRS": str(tmp_path / f"local-{len(running)}")}
+            | HERE,
             stderr=log.open("w"),
             start_new_session=True,
             text=True,
@@ -108,9 +113,6 @@ def assert_same(given: dict, wanted: dict, by: str = "row") -> None:
             pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
-HERE = {"SPARK_LOCAL_IP": "127.0.0.1"}
-
-
 def test_a_cluster_without_the_project_answers_as_one_process(
     spark_project: Project, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -148,13 +150,52 @@ def test_a_worker_that_dies_costs_nothing(
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        blocks = 0
-        while not blocks:  # until the first worker has kept some of its answers
-            time.sleep(0.1)
+        while not list(tmp_path.glob("local-1/**/rdd_*")):  # it has kept some of its answers
             assert running.poll() is None, running.communicate()
-            blocks = len(list(tmp_path.glob("work-0/**/rdd_*"))) or len(list(Path("/tmp").glob("blockmgr-*/*/rdd_*")))
+            time.sleep(0.05)
         cluster.kill(0)
         assert not (tmp_path / "many.parquet").exists()
         said, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors
-    assert_same(__import__("json").loads(said.splitlines()[-1]), one)
+    assert_same(json.loads(said.splitlines()[-1]), one)
+
+
+def test_the_newest_version_of_a_delta_table_is_read_without_extra_jars(
+    spark_project: Project, tmp_path: Path
+) -> None:
+    rows = pd.read_parquet(sample(spark_project, tmp_path / "rows.parquet", 2_000))
+    rows["goods"] = rows["goods"].where(rows.index % 5 != 0, "a b:c%20/d=é")
+    table = tmp_path / "table"
+    write_deltalake(table, rows.head(50))
+    write_deltalake(
+        table, rows, mode="overwrite", schema_mode="overwrite", partition_by=["goods"]
+    )
+    one = spark_project.json("predict", table, tmp_path / "one.parquet")
+    local = ["--spark", "local[1]"]
+    many = spark_project.json("predict", table, tmp_path / "many.parquet", *local, **HERE)
+    assert many["scored"] == 2_000
+    assert_same(many, one, by="shipment_id")
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "said"),
+    [
+        ("nowhere.csv", "out.csv", "nowhere.csv"),
+        ("narrow.csv", "out.csv", "lacks the column carrier"),
+        ("ragged.csv", "out.csv", "failed: "),
+        ("rows.csv", "out.delta", "end in .csv or .parquet"),
+    ],
+)
+def test_what_cannot_be_scored_is_named_and_leaves_nothing(
+    spark_project: Project, tmp_path: Path, source: str, output: str, said: str
+) -> None:
+    rows = pd.read_csv(sample(spark_project, tmp_path / "rows.csv", 50))
+    rows.drop(columns="carrier").to_csv(tmp_path / "narrow.csv", index=False)
+    text = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "ragged.csv").write_text(f"{text}1,2,3\n")
+    before = sorted(tmp_path.iterdir())
+    done = spark_project.cli(
+        "predict", tmp_path / source, tmp_path / output, "--spark", "local[1]", code=2, **HERE
+    )
+    assert said in done.stderr.splitlines()[-1]
+    assert sorted(tmp_path.iterdir()) == before

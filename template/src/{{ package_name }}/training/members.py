@@ -86,6 +86,9 @@ class _Router(BaseEstimator):
         """Do nothing: the models are fitted."""
         return self
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
     def _route(self, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         routed, numbers = np.zeros(shape), X[:, 0].astype(int)
         for number in np.unique(numbers):
