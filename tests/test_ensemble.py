@@ -1,19 +1,18 @@
 """Many models from one configuration: the same to the bit wherever they are trained."""
 
+import json
 import os
-import re
-import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import Project, environment, reset
+from conftest import Project, environment
 
 MODELS = 50 if os.environ.get("SLIPWAY_FULL") == "1" else 6
 RATES = [round(0.02 * number, 2) for number in range(1, MODELS)]
@@ -64,7 +63,11 @@ def test_candidates_are_one_version_and_the_same_one_after_another(project: Proj
     record = project.json("reproduce", beside["run_id"], code=None)
     assert record["verdict"] == "identical"
 
-    order = project.config.read_text().replace("[-1.0, ", "[").replace(f"{RATES[-1]}]", f"{RATES[-1]}, -1.0]")
+    order = (
+        project.config.read_text()
+        .replace("[-1.0, ", "[")
+        .replace(f"{RATES[-1]}]", f"{RATES[-1]}, -1.0]")
+    )
     project.config.write_text(order)
     one_by_one = f"{project.package.upper()}__ENSEMBLE__JOBS"
     later = project.json("train", "--no-promote", **{one_by_one: "1"})
@@ -86,7 +89,9 @@ def test_each_segment_gets_its_model_and_the_rest_one_of_all_rows(
     text = (tmp_path / "rows.csv").read_text()
     (tmp_path / "rows.csv").write_text(text.replace("heron", "a new one"))
     version = str(done["version"])
-    scored = project.json("predict", tmp_path / "rows.csv", tmp_path / "out.csv", "--version", version)
+    scored = project.json(
+        "predict", tmp_path / "rows.csv", tmp_path / "out.csv", "--version", version
+    )
     assert (scored["rows"], scored["scored"]) == (200, 200)
 
 
@@ -99,3 +104,45 @@ def test_a_column_or_parameter_that_is_not_there_is_named(project: Project) -> N
         done = project.cli("train", code=2, **{section + name: value})
         assert said in done.stderr
     assert not project.versions()
+
+
+@pytest.fixture
+def dask(project: Project, tmp_path: Path) -> Iterator[str]:
+    """The address of a Dask scheduler with two workers, each with one thread."""
+    if os.environ.get("SLIPWAY_FULL") != "1":
+        pytest.skip("SLIPWAY_FULL=1 brings Dask")
+    project.run("uv", "sync", "--quiet", "--group", "cluster")
+    file = tmp_path / "scheduler.json"
+    place = ["--scheduler-file", file, "--no-dashboard"]
+    with ExitStack() as stack:
+
+        def start(*arguments: str | Path) -> None:
+            process = subprocess.Popen(
+                [project.path / ".venv/bin/dask", *arguments, *place],
+                cwd=tmp_path,
+                env=environment(),
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        while not file.exists():
+            time.sleep(0.1)
+        for _ in range(2):
+            start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny")
+        yield json.loads(file.read_text())["address"]
+    project.run("uv", "sync", "--quiet", "--frozen")
+
+
+def test_a_cluster_trains_the_same_models(project: Project, dask: str) -> None:
+    say(project, CANDIDATES)
+    there = f"{project.package.upper()}__ENSEMBLE__SCHEDULER"
+    runs = [
+        project.json("train", "--no-promote", **where)["run_id"] for where in ({there: dask}, {})
+    ]
+    beside, here = (children(project, run_id) for run_id in runs)
+    assert beside == here
+    assert sum(member["status"] == "FINISHED" for member in here.values()) == MODELS - 1
+    gone = project.cli("train", code=2, **{there: "tcp://127.0.0.1:9"})
+    assert "tcp://127.0.0.1:9 can't be reached" in gone.stderr

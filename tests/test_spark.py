@@ -1,13 +1,12 @@
-"""Batch scoring on a real Spark cluster: a master and two workers, which know nothing beforehand."""
+"""Batch scoring on a real Spark cluster: a master and two workers that know nothing of it."""
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,21 +31,6 @@ class Cluster:
     def kill(self, number: int) -> None:
         """Take the plug out of a worker: it and all its processes die at once."""
         os.killpg(self.workers[number].pid, signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def spark_project(render: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    if os.environ.get("SLIPWAY_FULL") != "1":
-        pytest.skip("SLIPWAY_FULL=1 brings Spark")
-    if not shutil.which("java"):
-        pytest.fail("java is not installed, and SLIPWAY_FULL=1 asks for every engine")
-    project = render(tmp_path_factory.mktemp("spark") / "project", scale="spark")
-    project.run("uv", "sync", "--quiet", "--no-dev", "--extra", "spark")
-    project.git("init", "--quiet")
-    project.git("add", "--all")
-    project.git("commit", "--quiet", "--no-verify", "--message", "Start from Slipway")
-    assert project.json("train")["promoted"]
-    return project
 
 
 @pytest.fixture
@@ -76,7 +60,14 @@ def cluster(spark_project: Project, tmp_path: Path) -> Iterator[Cluster]:
     try:
         master = start("master.Master", *host, says=r"spark://[\d.:]+")
         for number in range(2):
-            work = ["--work-dir", str(tmp_path / f"work-{number}"), "--cores", "1", "--memory", "1g"]
+            work = [
+                "--work-dir",
+                str(tmp_path / f"work-{number}"),
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+            ]
             start("worker.Worker", *host, *work, master, says="Successfully registered")
         yield Cluster(master, running[1:], tmp_path)
     finally:
@@ -108,7 +99,9 @@ def assert_same(given: dict, wanted: dict, by: str = "row") -> None:
     for name in ["output", "rejects"]:
         assert (given[name] is None) == (wanted[name] is None)
         if given[name]:
-            frames = [read(done[name]).sort_values(by, ignore_index=True) for done in (given, wanted)]
+            frames = [
+                read(done[name]).sort_values(by, ignore_index=True) for done in (given, wanted)
+            ]
             frames = [frame.drop(columns="row") if by != "row" else frame for frame in frames]
             pd.testing.assert_frame_equal(*frames, check_exact=True)
 
@@ -167,9 +160,7 @@ def test_the_newest_version_of_a_delta_table_is_read_without_extra_jars(
     rows["goods"] = rows["goods"].where(rows.index % 5 != 0, "a b:c%20/d=é")
     table = tmp_path / "table"
     write_deltalake(table, rows.head(50))
-    write_deltalake(
-        table, rows, mode="overwrite", schema_mode="overwrite", partition_by=["goods"]
-    )
+    write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite", partition_by=["goods"])
     one = spark_project.json("predict", table, tmp_path / "one.parquet")
     local = ["--spark", "local[1]"]
     many = spark_project.json("predict", table, tmp_path / "many.parquet", *local, **HERE)

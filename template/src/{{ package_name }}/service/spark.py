@@ -34,7 +34,7 @@ from pyspark.sql.types import StructType
 
 from ..data.validation import declared_types, nullable_type, screen
 from ..training.artifact import open_artifact
-from ..utils.config import Settings
+from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
 from .batch import Scored, sort_out
@@ -151,7 +151,8 @@ def _read(spark: SparkSession, source: str) -> DataFrame:
             table = DeltaTable(source)
             table.to_pyarrow_dataset()  # refuses what plain Parquet can't tell: deletion vectors
         except DeltaError as error:
-            raise UsageError(f"{source}: Spark scores .csv, .parquet and Delta: {error}") from None
+            shown = without_password(source)
+            raise UsageError(f"{shown}: Spark scores .csv, .parquet and Delta: {error}") from None
         declared = StructType.fromJson(json.loads(table.schema().to_json()))
         reader, files = reader.schema(declared).option("basePath", source), table.file_uris()
     return reader.parquet(*files).withColumn(PLACE, sql.monotonically_increasing_id())
@@ -213,7 +214,7 @@ def _answer(
 def _write(spark: SparkSession, answered: DataFrame, output: str, version: int) -> Scored:
     """Number all rows, and write the predictions and the rejected rows."""
     tally = Tally.empty(version)
-    for row in answered.where("tally is not null").select("tally").toLocalIterator():
+    for row in answered.where("tally is not null").select("tally").collect():
         tally = tally + Tally.model_validate_json(row.tally)
     place = sql.expr("coalesce(good.row, bad.row)")
     placed = answered.where("tally is null").withColumn("place", place)

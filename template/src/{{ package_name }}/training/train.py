@@ -1,5 +1,6 @@
 """One training: split, fit, evaluate, record, register, and then face the promotion gate."""
 
+import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from .record import Record
 from .tracking import MODEL
 
 SIGNATURE_ROWS = 1_000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one:
     client.set_terminated(child, "FAILED" if one.reason else "FINISHED")
     if one.reason:
         warnings.append(f"the member {one.name} of the ensemble failed: {one.reason}")
+        log.warning(warnings[-1])
 
 
 def evaluate(
