@@ -212,7 +212,7 @@ def _answer(
 
 
 def _write(spark: SparkSession, answered: DataFrame, output: str, version: int) -> Scored:
-    """Number all rows, and write the predictions and the rejected rows."""
+    """Write the predictions and the rejected rows, numbered as they stand in the source."""
     tally = Tally.empty(version)
     for row in answered.where("tally is not null").select("tally").collect():
         tally = tally + Tally.model_validate_json(row.tally)
