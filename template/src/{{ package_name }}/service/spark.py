@@ -44,6 +44,12 @@ from .tally import Tally, count
 PLACE = "_place"
 """Where Spark read a row: its partition in the upper bits, its number in there in the lower 33."""
 LOW = 2**33 - 1
+LOGGED_TWICE = [
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+    "org.apache.spark.sql.execution.streaming.sinks.FileStreamSink",
+]
+"""They log, with its stack, what ends the command with one line anyway."""
 
 
 def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, and the cluster
@@ -106,6 +112,9 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
         code = shutil.make_archive(f"{folder}/code", "zip", PACKAGE.parent, PACKAGE.name)
         try:
             spark = SparkSession.builder.master(master).config(map=options).getOrCreate()
+            for noisy in LOGGED_TWICE:
+                log4j = spark._jvm.org.apache.logging.log4j
+                log4j.core.config.Configurator.setLevel(noisy, log4j.Level.OFF)
             spark.sparkContext.addPyFile(code)
             spark.sparkContext.addArchive(f"{model}#model")
             if packed:
@@ -114,7 +123,9 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
         except (PySparkException, Py4JError) as error:
             if refused := re.search(r"GateRefused: (.*)", str(error)):
                 raise GateRefused(f"An executor refused. {refused[1]}") from None
-            raise UsageError(f"Spark at {master} failed: {str(error).splitlines()[0]}") from None
+            causes = re.findall(r"^Caused by: [\w.]+: (.*)", str(error), re.MULTILINE)
+            why = causes[-1] if causes else str(error).splitlines()[0]
+            raise UsageError(f"Spark at {master} failed: {why}") from None
         finally:
             if spark:
                 spark.stop()
