@@ -32,8 +32,9 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def copy(where: Path) -> None:
+def copy(where: Path, *answers: str) -> None:
     command = ["copier", "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
+    command += [f"--data={answer}" for answer in answers]
     run(*command, str(ROOT), str(where), cwd=where.parent)
 
 

@@ -212,6 +212,24 @@ def first_model(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Path
     return kept
 
 
+@pytest.fixture(scope="session")
+def spark_project(
+    render: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A project that scores in Spark, with its first champion."""
+    if os.environ.get("SLIPWAY_FULL") != "1":
+        pytest.skip("SLIPWAY_FULL=1 brings Spark")
+    if not shutil.which("java"):
+        pytest.fail("java is not installed, and SLIPWAY_FULL=1 asks for every engine")
+    project = render(tmp_path_factory.mktemp("spark") / "project", scale="spark")
+    project.run("uv", "sync", "--quiet", "--no-dev", "--extra", "spark")
+    project.git("init", "--quiet")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Start from Slipway")
+    assert project.json("train")["promoted"]
+    return project
+
+
 @pytest.fixture
 def trained(project: Project, first_model: Path) -> Project:
     """The default project with its first champion, to be edited freely: everything is put back."""

@@ -179,6 +179,28 @@ def test_retraining_on_worse_data(
     assert decision["reasons"][0].startswith("Champion gate:")
 
 
+@pytest.mark.pitfall("C8", "one of the models of an ensemble can't be trained", gate="train")
+def test_an_ensemble_that_lost_a_model(trained: Project, stopped: Stopped) -> None:
+    with stopped:
+        done = trained.cli("train", "--no-promote", **grid(trained, 0.1, -1.0, 0.2))
+    stopped.says(done.stderr, "the member learning_rate=-1.0 of the ensemble failed")
+    assert (trained.versions(), trained.champion()) == ([1, 2], 1)
+
+
+@pytest.mark.pitfall("C8", "no model of an ensemble can be trained", gate="train")
+def test_an_ensemble_without_a_model(trained: Project, stopped: Stopped) -> None:
+    with stopped:
+        done = trained.cli("train", code=1, **grid(trained, -1.0, -2.0))
+    stopped.says(done.stderr, "Ensemble gate: learning_rate=-1.0 could not be fitted")
+    assert trained.versions() == [1]
+    assert trained.json("audit")["findings"] == []
+
+
+def grid(project: Project, *rates: float) -> dict[str, str]:
+    name = f"{project.package.upper()}__ENSEMBLE__GRID"
+    return {name: f'{{"learning_rate": {list(rates)}}}'}
+
+
 @pytest.mark.pitfall("C9", "a rule changed under a model that is in use", gate="predict")
 def test_a_rule_that_was_changed_since(
     trained: Project, stopped: Stopped, rows: pd.DataFrame

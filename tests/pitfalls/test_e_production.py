@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -244,3 +245,31 @@ def test_figures_without_the_version(trained: Project, stopped: Stopped, sent: l
         assert lines, name
         assert all('version="1"' in line for line in lines)
     stopped.says(text, 'requests_total{code="200",version="1"} 1.0')
+
+
+@pytest.mark.pitfall("E14", "executors with another scikit-learn than at training", gate="predict")
+def test_another_library_on_the_cluster(
+    spark_project: Project, stopped: Stopped, tmp_path: Path
+) -> None:
+    spark_project.cli("data", "sample", tmp_path / "rows.parquet", "--rows", "100")
+    other = tmp_path / "scikit_learn-1.8.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: scikit-learn\nVersion: 1.8.0\n")
+    theirs = tmp_path / "python"
+    python = spark_project.path / ".venv/bin/python"
+    theirs.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {python} "$@"\n')
+    theirs.chmod(0o755)
+    command = [
+        "predict",
+        tmp_path / "rows.parquet",
+        tmp_path / "out.parquet",
+        "--spark",
+        "local[1]",
+    ]
+    with stopped:
+        done = spark_project.cli(
+            *command, code=None, PYSPARK_PYTHON=str(theirs), SPARK_LOCAL_IP="127.0.0.1"
+        )
+    assert done.returncode == 1
+    stopped.says(done.stderr, "An executor refused. Environment gate", "1.8.0 here")
+    assert not (tmp_path / "out.parquet").exists()

@@ -274,8 +274,13 @@ def _predict(options: argparse.Namespace) -> Result:
 
     settings, schema = config.load(), Rows.to_schema()
     scorer = load_scorer(tracking.connect(settings), settings, schema, options.version)
-    output = Path(options.output)
-    done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
+    if master := getattr(options, "spark", None):
+        from ..service.spark import score_in_spark
+
+        done = score_in_spark(master, options.input, options.output, scorer, settings, schema)
+    else:
+        output = Path(options.output)
+        done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
     keep(settings, done.tally)
     text = f"{done.scored:,} of {done.rows:,} rows scored by version {done.version}: {done.output}"
     if done.rejects:

@@ -6,6 +6,7 @@ Importing this module loads nothing but the standard library, so that `--help` a
 
 import argparse
 import sys
+from pathlib import Path
 
 from ..utils.errors import Stop
 
@@ -18,6 +19,8 @@ def _option(*names: str, **settings: object) -> tuple[tuple[str, ...], dict[str,
 
 VERSION = _option("version", nargs="?", type=int, metavar="VERSION", help="the newest by default")
 DIRTY = _option("--allow-dirty", action="store_true", help="accept uncommitted code")
+SPARK = _option("--spark", metavar="MASTER", help="score there: spark://HOST:PORT, yarn, local[*]")
+HAS_SPARK = (Path(__file__).parent.parent / "service" / "spark.py").exists()
 
 COMMANDS: dict[str, tuple[str, Options]] = {
     "data ingest": (
@@ -93,6 +96,7 @@ COMMANDS: dict[str, tuple[str, Options]] = {
             _option("input", metavar="INPUT"),
             _option("output", metavar="OUTPUT"),
             _option("--version", type=int, metavar="V", help="the champion by default"),
+            *([SPARK] if HAS_SPARK else []),
         ],
     ),
     "replay": ("Repeat a past prediction and compare.", [_option("id", metavar="ID")]),

@@ -62,7 +62,7 @@ def score_file(
     with progress, appearing(rejects) as reject, appearing(output) as write:
         for frame, screened, predictions in _predicted(source, scorer, asked, chunk_rows):
             tally = tally + count(scorer, screened.good, predictions)
-            good, bad = _sorted(frame, screened, predictions, scorer, key)
+            good, bad = sort_out(frame, screened, predictions, scorer, key)
             write(good.assign(row=good["row"] + rows))
             reject(bad.assign(row=bad["row"] + rows))
             rows += len(frame)
@@ -94,7 +94,7 @@ def _predicted(
             yield frame, screened, future.result()
 
 
-def _sorted(
+def sort_out(
     frame: pd.DataFrame,
     screened: Screened,
     predictions: Predictions,

@@ -27,6 +27,7 @@ from ..utils.errors import GateRefused
 from .evaluation import answers
 from .graph import FILE as GRAPH_FILE
 from .graph import Arrays, Graph
+from .members import TYPES
 
 GOLDEN, ABOUT, PROFILE, MODEL_FILE = (
     "golden.parquet",
@@ -66,6 +67,8 @@ class Artifact:
     profile: Profile
     answer: Callable[[Arrays], np.ndarray]
     """From inputs by name to probabilities (n_rows, n_classes) or values (n_rows,)."""
+    digest: str
+    """That of its files."""
 
     @property
     def columns(self) -> Columns:
@@ -139,12 +142,12 @@ def open_artifact(
             "A step of preprocessing/ or a rule has changed since; train anew."
         )
     profile = Profile.model_validate_json((extras / PROFILE).read_text())
-    return Artifact(about, golden, profile, answer)
+    return Artifact(about, golden, profile, answer, expected)
 
 
 def _pipeline(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:
     try:
-        estimator = skops.io.load(folder / MODEL_FILE, trusted=TRUSTED)
+        estimator = skops.io.load(folder / MODEL_FILE, trusted=[*TRUSTED, *TYPES])
     except (UntrustedTypesFoundException, TypeError) as error:
         raise GateRefused(
             f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."

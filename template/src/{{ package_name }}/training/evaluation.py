@@ -30,7 +30,7 @@ def make_dummy(task: str) -> BaseEstimator:
     return DummyClassifier(strategy="prior") if task == "classification" else DummyRegressor()
 
 
-def answers(estimator: BaseEstimator, inputs: pd.DataFrame) -> np.ndarray:
+def answers(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray) -> np.ndarray:
     """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
     if is_classifier(estimator):
         return np.asarray(estimator.predict_proba(inputs))

@@ -67,7 +67,8 @@ def reproduce(
     steps = Steps()
     with steps.step("compare the circumstances"):
         differences = [*_circumstances(record), *_data(record, settings)]
-    sections = {name: record.settings[name] for name in ("data", "split", "training")}
+    names = ("data", "split", "training", "ensemble")
+    sections = {name: record.settings[name] for name in names if name in record.settings}
     then = Settings(**sections, paths=settings.paths)
     versions = {name: table.version for name, table in record.data.items()}
     with steps.step("train again"), threadpool_limits(then.training.threads):

@@ -1,7 +1,10 @@
 """One training: split, fit, evaluate, record, register, and then face the promotion gate."""
 
+import logging
 import tempfile
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import mlflow
 import pandas as pd
 import pandera.pandas as pa
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.base import BaseEstimator
@@ -26,12 +30,15 @@ from . import promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, write_extras
 from .convert import differs, to_graph
 from .dataset import Dataset, load_dataset, refuse_leaks
+from .ensemble import Note, fit_ensemble
 from .evaluation import answers, make_dummy, score
 from .explain import column_importance, make_profile, time_features
+from .members import TYPES, Member
 from .record import Record
 from .tracking import MODEL
 
 SIGNATURE_ROWS = 1_000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ def train(
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
     with mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags) as run:
         with steps.step("fit"), threadpool_limits(settings.training.threads):
-            estimator = fit(dataset, settings)
+            estimator = fit(dataset, settings, partial(_note, client, run, warnings))
         with steps.step("evaluate"):
             metrics = evaluate(estimator, dataset, settings)
             champion = registry.alias(client, registry.CHAMPION)
@@ -114,13 +121,36 @@ def train(
     return Outcome(run.info.run_id, version, decision.promoted, decision.reasons, record)
 
 
-def fit(dataset: Dataset, settings: Settings) -> BaseEstimator:
-    """Return the project's estimator, fitted on the training rows."""
+def fit(dataset: Dataset, settings: Settings, note: Note = lambda _: None) -> BaseEstimator:
+    """Return the project's estimator, fitted on the training rows.
+
+    Where it is an ensemble, `note` is called with each of its members.
+    """
     rows = dataset.part("train")
     seed = seed_for("model", _seed(settings))
     data = settings.data
     estimator = make_estimator(dataset.columns, data.task, settings.training.rules, seed)
+    if settings.ensemble.grid or settings.ensemble.by:
+        return fit_ensemble(estimator, dataset, settings, note)
     return estimator.fit(rows.inputs, rows.target)
+
+
+def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one: Member) -> None:
+    """Make a member a child run, and a failure a warning of the record.
+
+    The run is made when all is known of it, so that a crash leaves none behind.
+    """
+    tags = {"mlflow.parentRunId": run.info.run_id, "digest": one.digest, "reason": one.reason}
+    begun = int(1000 * (time.time() - one.seconds))
+    child = client.create_run(run.info.experiment_id, begun, tags, one.name).info.run_id
+    found = {"loss": one.loss, "rows": one.rows, "seconds": one.seconds}
+    metrics = [Metric(name, value, int(1000 * time.time()), 0) for name, value in found.items()]
+    params = [Param(name, str(value)) for name, value in one.params.items()]
+    client.log_batch(child, metrics, params)
+    client.set_terminated(child, "FAILED" if one.reason else "FINISHED")
+    if one.reason:
+        warnings.append(f"the member {one.name} of the ensemble failed: {one.reason}")
+        log.warning(warnings[-1])
 
 
 def evaluate(
@@ -189,7 +219,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
                 estimator,
                 name="model",
                 serialization_format="skops",
-                skops_trusted_types=TRUSTED,
+                skops_trusted_types=[*TRUSTED, *TYPES],
                 pip_requirements=environment.requirements(),
                 signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
                 extra_files=[str(path) for path in sorted(folder.iterdir())],

@@ -120,6 +120,27 @@ class Training(Section):
     """Rows whose predictions are stored with a version, to be compared when it is loaded."""
 
 
+class Ensemble(Section):
+    """[ensemble]: many models in the place of one, where `grid` or `by` is said."""
+
+    grid: dict[str, list[Any]] = {}
+    """Parameters of the model and values to try: each combination is a candidate."""
+    combine: Literal["mean", "best"] = "mean"
+    """Whether all candidates answer, by the mean, or the one with the least loss on validation."""
+    by: str | None = None
+    """The category whose values get a model each; one of all rows answers for the others."""
+    jobs: int = Field(default=-1, ge=-1)
+    """Models in training at once on this machine; -1 for one on each core."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose cluster trains them instead, such as tcp://host:8786."""
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        if self.grid and self.by:
+            raise ValueError("it names both grid and by, candidates and segments: choose one")
+        return self
+
+
 class Budgets(Section):
     """[budgets]: how long things may take; docs/brief.md says why."""
 
@@ -265,6 +286,7 @@ class Settings(BaseSettings):
     data: Data
     split: SplitSettings = SplitSettings()
     training: Training = Training()
+    ensemble: Ensemble = Ensemble()
     budgets: Budgets = Budgets()
     promotion: Promotion = Promotion()
     service: Service = Service()

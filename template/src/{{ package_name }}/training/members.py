@@ -1,0 +1,127 @@
+"""One of many models: how it is fitted, wherever that is, and how several answer as one.
+
+The processes that fit them import this module alone, so that they start soon.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from threadpoolctl import threadpool_limits
+
+from .evaluation import answers, score
+
+TYPES = [f"{__name__}.RouterClassifier", f"{__name__}.RouterRegressor"]
+"""What a model file may hold beside the TRUSTED of estimators/model.py."""
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Features, shape (n_rows, n_features), and numbered classes or values, shape (n_rows,)."""
+
+REST = -1
+"""What the first feature says of a segment that training never saw."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model among others, before and after `fit`."""
+
+    name: str
+    model: BaseEstimator
+    params: dict[str, Any]
+    """In what it differs from the model of estimators/model.py."""
+    segment: int | None = None
+    """The number, in the first feature, of the rows it is for; `REST` where it is for all of them,
+    None where the rows have no segments."""
+    rows: int = 0
+    seconds: float = 0.0
+    loss: float = float("nan")
+    """On validation rows of its segment."""
+    digest: str = ""
+    """The same for the same model, to the bit."""
+    reason: str = ""
+    """Why it could not be fitted."""
+
+
+def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> Member:
+    """Return the member fitted to its rows, or with the reason why that failed."""
+    start = time.perf_counter()
+    try:
+        X, y = _of(member, train)
+        with threadpool_limits(threads):
+            model = member.model.fit(X, y)
+            loss = _loss(model, *_of(member, validation))
+    except Exception as error:  # noqa: BLE001 - one that fails must not lose the others
+        return replace(member, reason=f"{type(error).__name__}: {error}")
+    fitted = replace(member, model=model, rows=len(y), digest=joblib.hash(model))
+    return replace(fitted, loss=loss, seconds=time.perf_counter() - start)
+
+
+def _loss(model: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
+    if not len(y):
+        return float("nan")
+    classes = model.classes_.tolist() if hasattr(model, "classes_") else None
+    return float(score(answers(model, X), classes, y).losses.mean())
+
+
+def _of(member: Member, rows: Rows) -> Rows:
+    """Return the member's rows, without the number of the segment."""
+    X, y = rows
+    if member.segment is None:
+        return rows
+    chosen = np.full(len(y), True) if member.segment == REST else X[:, 0] == member.segment
+    return X[chosen, 1:], y[chosen]
+
+
+class _Router(BaseEstimator):
+    """Lets the model of its segment answer each row, and `rest` where a segment has none."""
+
+    def __init__(self, models: list[BaseEstimator | None], rest: BaseEstimator) -> None:
+        self.models = models
+        self.rest = rest
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:  # noqa: ARG002
+        """Do nothing: the models are fitted."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def _route(self, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        routed, numbers = np.zeros(shape), X[:, 0].astype(int)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            model = (self.models[number] if number != REST else None) or self.rest
+            answered = answers(model, X[chosen, 1:])
+            if answered.ndim == 1:
+                routed[chosen] = answered
+            else:  # a segment may not have seen every class
+                routed[np.ix_(chosen, model.classes_)] = answered
+        return routed
+
+
+class RouterClassifier(ClassifierMixin, _Router):
+    """A classifier for each segment; classes are numbered from 0."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Numbers of the classes, shape (n_classes,)."""
+        return np.asarray(self.rest.classes_)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return probabilities, shape (n_rows, n_classes)."""
+        return self._route(X, (len(X), len(self.classes_)))
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return numbers of classes, shape (n_rows,)."""
+        return self.predict_proba(X).argmax(axis=1)
+
+
+class RouterRegressor(RegressorMixin, _Router):
+    """A regressor for each segment."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return values, shape (n_rows,)."""
+        return self._route(X, (len(X),))
