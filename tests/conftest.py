@@ -28,7 +28,17 @@ sys.path.insert(0, str(IN_PLACE))
 
 def environment() -> dict[str, str]:
     """What a project's commands see: this machine, without the environment these tests run in."""
-    foreign = ("ARGS", "GIT_", "MAKE", "MFLAGS", "MLFLOW_", "PYTEST_", "PYTHON", "UV_PROJECT", "VIRTUAL_")
+    foreign = (
+        "ARGS",
+        "GIT_",
+        "MAKE",
+        "MFLAG",
+        "MLFLOW_",
+        "PYTEST_",
+        "PYTHON",
+        "UV_PROJ",
+        "VIRTUAL",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     path = [entry for entry in kept["PATH"].split(os.pathsep) if not entry.startswith(sys.prefix)]
     if "UV" in kept:

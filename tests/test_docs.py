@@ -4,7 +4,6 @@ tutorial whose every command is run."""
 import os
 import re
 import subprocess
-import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,17 @@ from conftest import ROOT, Project, environment
 FULL = os.environ.get("SLIPWAY_FULL") == "1"
 DOCS = ROOT / "docs"
 GATES = (DOCS / "explanation/gates.md").read_text()
+MKDOCS = [
+    "uv",
+    "run",
+    "--quiet",
+    "--isolated",
+    "--only-group",
+    "docs",
+    "mkdocs",
+    "build",
+    "--strict",
+]
 BLOCK = re.compile(r"(<!-- refused -->\n)?```(sh|text)\n(.*?)```", re.DOTALL)
 
 
@@ -74,8 +84,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_site_is_built_strictly() -> None:
     done = subprocess.run(
-        ["uv", "run", "--quiet", "--isolated", "--only-group", "docs"]
-        + ["mkdocs", "build", "--quiet", "--strict"],
+        [*MKDOCS, "--quiet"],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -84,7 +93,8 @@ def test_the_site_is_built_strictly() -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    pages = {file.relative_to(ROOT / "build/site") for file in (ROOT / "build/site").rglob("*.html")}
+    site = ROOT / "build" / "site"
+    pages = {file.relative_to(site) for file in site.rglob("*.html")}
     assert {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")} <= pages
 
 
@@ -94,8 +104,7 @@ def test_a_broken_link_stops_the_site(tmp_path: Path) -> None:
     rules = yaml.safe_load((ROOT / "mkdocs.yml").read_text()) | {"nav": ["index.md"]}
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(rules))
     done = subprocess.run(
-        ["uv", "run", "--quiet", "--isolated", "--only-group", "docs"]
-        + ["mkdocs", "build", "--strict", "--config-file", tmp_path / "mkdocs.yml"],
+        [*MKDOCS, "--config-file", tmp_path / "mkdocs.yml"],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

@@ -1,7 +1,7 @@
 """Updates: projects full of their team's work take in newer versions of the template.
 
 The releases are made here, of the template as it lies in the working tree, and change every file
-that Slipway manages: v1.1.0 above, v1.2.0 below. What a project must show afterwards is in `Outcome`.
+that Slipway manages: v1.1.0 above, v1.2.0 below. What a project must show afterwards: `Outcome`.
 `SLIPWAY_WRITE_DOCS=1 make matrix ARGS="tests/test_update.py -n 0"` writes the table of
 docs/explanation/updates.md.
 """
@@ -386,6 +386,7 @@ def test_an_update_leaves_work_alone_and_brings_the_rest(
     releases: Path,
     tmp_path: Path,
     table: dict[tuple[str, str, str], Outcome],
+    *,
     path: str,
     edits: str,
     answers: str,
@@ -454,7 +455,7 @@ def test_projects_of_past_days_come_to_the_present(template: Path, tmp_path: Pat
         old = files(project.path)
         for work in (own_model, own_settings, own_dependencies, own_targets, files_among_ours):
             work(project)
-        (project.path / "tests/theirs/test_rules.py").unlink()
+        (project.path / "notebooks/explore.ipynb").unlink()
         project.commit("Our work")
         mine = files(project.path)
         conflicts = take_in(project, last, {})

@@ -2,8 +2,8 @@
 
     uv run python docs/reference/make.py
 
-What stands between the two marks of a page is written anew, the rest is kept. A test holds the pages
-current.
+What stands between the two marks of a page is written anew, the rest is kept. A test holds the
+pages current.
 """
 
 import ast
@@ -117,7 +117,7 @@ def _default(value: ast.expr | None) -> str:
 
 def endpoints() -> str:
     tree = ast.parse((PACKAGE / "service/app.py").read_text())
-    rows = [("`POST /predict`", "Predict one row, or several (`{\"rows\": […]}`).")]
+    rows = [("`POST /predict`", 'Predict one row, or several (`{"rows": […]}`).')]
     for one in ast.walk(tree):
         if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
