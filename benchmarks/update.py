@@ -3,9 +3,9 @@
     uv run python benchmarks/update.py
     uv run python benchmarks/update.py cookiecutter-data-science=FOLDER zenml=FOLDER
 
-Other templates are in no package registry: they are timed where a checkout of them is named, Copier's
-with their own defaults and without their tasks, the others through cookiecutter. The environments of
-the tools are made before the clock starts. Medians of some runs, in turn.
+Other templates are in no package registry: they are timed where a checkout of them is named, with
+their own defaults and without their tasks. Environments of tools are made before the clock starts.
+Medians of some runs, in turn.
 """
 
 import shutil
@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-RUNS = 5
+RUNS = 3
 COPIER = [sys.executable, "-m", "copier"]
+PEER_COPIER = ["uv", "tool", "run", "--quiet", "--with", "jinja2-time", "copier"]
 COOKIECUTTER = [sys.executable, "-m", "cookiecutter"]
 KEDRO = ["uv", "tool", "run", "--quiet", "kedro"]
 CCDS = ["uv", "tool", "run", "--quiet", "--from", "cookiecutter-data-science", "ccds"]
@@ -64,15 +65,19 @@ def prepared(template: Path, where: Path) -> Path:
     return where
 
 
-def peer(name: str, checkout: str) -> Callable[[Path], None]:
+def peer(checkout: str) -> Callable[[Path], None]:
     """Return what renders a checkout of another template, with its own tool and defaults."""
     if (Path(checkout) / "copier.yml").exists():
-        command = [*COPIER, "copy", "-q", "--defaults", "--trust", "--skip-tasks"]
+        command = [*PEER_COPIER, "copy", "-q", "--defaults", "--trust", "--skip-tasks"]
         command += ["--vcs-ref", "HEAD", checkout]
         return lambda where: run(*command, where, cwd=where.parent)
     tool = CCDS if (Path(checkout) / "ccds.json").exists() else COOKIECUTTER
-    del name
-    return lambda where: (where.mkdir(), run(*tool, checkout, "--no-input", cwd=where))[1]
+
+    def render(where: Path) -> None:
+        where.mkdir()
+        run(*tool, checkout, "--no-input", cwd=where)
+
+    return render
 
 
 def kedro(where: Path) -> None:
@@ -97,7 +102,7 @@ def main(peers: list[str]) -> None:
         }
         for one in peers:
             name, _, checkout = one.partition("=")
-            work[f"{name}, rendered"] = peer(name, str(Path(checkout).resolve()))
+            work[f"{name}, rendered"] = peer(str(Path(checkout).resolve()))
         took: dict[str, list[float]] = {name: [] for name in work}
         for number in range(RUNS + 1):
             for place, (name, do) in enumerate(work.items()):
