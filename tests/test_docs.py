@@ -101,7 +101,7 @@ def test_the_site_is_built_strictly() -> None:
 def test_a_broken_link_stops_the_site(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("[Nowhere](nowhere.md)\n")
-    rules = yaml.safe_load((ROOT / "mkdocs.yml").read_text()) | {"nav": ["index.md"]}
+    rules = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(rules))
     done = subprocess.run(
         [*MKDOCS, "--config-file", tmp_path / "mkdocs.yml"],

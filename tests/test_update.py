@@ -30,7 +30,9 @@ Files = dict[str, bytes]
 PAGE = ROOT / "docs" / "explanation" / "updates.md"
 HOW_TO = ROOT / "docs" / "how-to" / "update-a-project.md"
 WRITES = os.environ.get("SLIPWAY_WRITE_DOCS") == "1"
-FULL = os.environ.get("SLIPWAY_FULL") == "1"
+heavy = pytest.mark.skipif(
+    os.environ.get("SLIPWAY_FULL") != "1", reason="SLIPWAY_FULL=1 updates more projects"
+)
 CODE = "template/src/{{ package_name }}"
 RETIRED = "tests/code/test_notebooks.py"
 UPDATE_ONLY = re.compile(r"\{% if _copier_operation == 'update' %\}/(.*)\{% endif %\}")
@@ -466,6 +468,7 @@ def test_projects_of_past_days_come_to_the_present(template: Path, tmp_path: Pat
 # ---------------------------------------------------------------- where there is something to say
 
 
+@heavy
 def test_a_clash_is_seen(releases: Path, tmp_path: Path) -> None:
     """The control: both sides change the same line, and one of the team's lines is taken away."""
     project = start(releases, tmp_path / "project", {})
@@ -529,6 +532,7 @@ def test_a_template_that_is_gone_is_named(releases: Path, tmp_path: Path) -> Non
     assert "Traceback" not in said
 
 
+@heavy
 def test_plain_commits_are_followed_too(releases: Path, tmp_path: Path) -> None:
     """A template without a single tag, as a fork or a platform's mirror may be."""
     untagged = tmp_path / "template"
@@ -577,7 +581,7 @@ def test_the_package_is_renamed(releases: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- and the checks are green
 
 
-@pytest.mark.skipif(not FULL, reason="SLIPWAY_FULL=1 runs the checks of updated projects")
+@heavy
 @pytest.mark.parametrize(
     ("before", "changed"),
     [({"delivery": "batch"}, "delivery=both"), ({"ci": "github"}, "ci=gitlab")],
