@@ -1,4 +1,4 @@
-"""Takes in the newest practices of the template: `make update`, in Copier's environment.
+"""Takes in the newest practices of the template: `copier update`, and what belongs around it.
 
     make update                                   the newest version
     make update ARGS=--dry-run                    only say what is coming
