@@ -1,6 +1,6 @@
 # Development of the template. CI calls these targets and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format bench clean
+.PHONY: help demo test matrix lint format bench docs clean
 
 # uv from the machine, or a private one where there is none. `uv run` brings the rest.
 UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
@@ -44,6 +44,11 @@ format: | $(UV) ## Mend style and formatting
 
 bench: | $(UV) ## Measure against named peers
 	@for file in benchmarks/*.py; do echo "== $$file"; $(DO) python $$file || exit 1; done
+
+docs: | $(UV) ## Write the reference anew, and build the site; a broken link stops it
+	$(DO) python docs/reference/make.py
+	$(DO) --group docs mkdocs build --quiet --strict
+	@echo "Open build/site/index.html"
 
 clean: ## Remove what the other targets made
 	rm -rf build .tools .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

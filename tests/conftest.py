@@ -28,7 +28,17 @@ sys.path.insert(0, str(IN_PLACE))
 
 def environment() -> dict[str, str]:
     """What a project's commands see: this machine, without the environment these tests run in."""
-    foreign = ("GIT_", "MAKE", "MFLAGS", "MLFLOW_", "PYTEST_", "PYTHON", "UV_PROJECT", "VIRTUAL_")
+    foreign = (
+        "ARGS",
+        "GIT_",
+        "MAKE",
+        "MFLAG",
+        "MLFLOW_",
+        "PYTEST_",
+        "PYTHON",
+        "UV_PROJ",
+        "VIRTUAL",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     path = [entry for entry in kept["PATH"].split(os.pathsep) if not entry.startswith(sys.prefix)]
     if "UV" in kept:
@@ -147,7 +157,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     except subprocess.CalledProcessError:  # a checkout that is no repository
         shutil.copytree(ROOT / "template", copy / "template", dirs_exist_ok=True)
-        names = "copier.yml"
+        names = "copier.yml\0CHANGELOG.md"
     for name in filter(None, names.split("\0")):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

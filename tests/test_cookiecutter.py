@@ -1,14 +1,16 @@
 """The second door: cookiecutter asks the same questions and makes the same project."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import copier
 import pytest
 import yaml
 
-from conftest import ROOT, environment
+from conftest import ROOT, Project, environment
 
 ANSWERS = [
     {},
@@ -67,10 +69,26 @@ def test_both_doors_make_the_same_project(
 
 
 def test_a_project_from_cookiecutter_can_be_updated(template: Path, tmp_path: Path) -> None:
-    project = through_cookiecutter(template, tmp_path / "cookiecutter", {})
-    answers = yaml.safe_load((project / ".copier-answers.yml").read_text())
-    assert answers["_src_path"] == str(template)
-    assert answers["_commit"] == "0.1.0"
+    moving = tmp_path / "template"
+    shutil.copytree(template, moving)
+    made = through_cookiecutter(moving, tmp_path / "cookiecutter", {"task": "regression"})
+    project = Project(made, "shipment_delays")
+    answers = yaml.safe_load((made / ".copier-answers.yml").read_text())
+    assert (answers["_src_path"], answers["_commit"]) == (str(moving), "0.1.0")
+
+    project.write("scripts/ours.py", "print('ours')\n")
+    project.git("init", "--quiet")
+    project.commit("Start from Slipway")
+    with (moving / "template/ruff.toml").open("a") as file:
+        file.write("# A new practice.\n")
+    for command in (["commit", "-qam", "Next"], ["tag", "0.2.0"]):
+        subprocess.run(["git", *command], cwd=moving, env=environment(), check=True)
+    copier.run_update(made, defaults=True, overwrite=True, quiet=True)
+
+    changed = project.git("status", "--porcelain").split()
+    assert changed == ["M", ".copier-answers.yml", "M", "ruff.toml"]
+    assert (made / "ruff.toml").read_text().endswith("# A new practice.\n")
+    assert "task: regression" in (made / ".copier-answers.yml").read_text()
 
 
 def test_a_bad_answer_leaves_no_project_behind(template: Path, tmp_path: Path) -> None:

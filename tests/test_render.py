@@ -62,6 +62,11 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     ".github/workflows/*.yml": lambda a: a["ci"] == "github",
     ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
     "ops/issue.py": lambda a: a["ci"] != "none",
+    ".github/pull_request_template.md": lambda a: a["ci"] == "github",
+    ".github/ISSUE_TEMPLATE/*.md": lambda a: a["ci"] == "github",
+    ".gitlab/*/*.md": lambda a: a["ci"] == "gitlab",
+    "CODEOWNERS": lambda a: a["ci"] != "none",
+    "renovate.json": lambda a: a["ci"] != "none",
     "LICENSE": lambda a: a["license"] != "Proprietary",
 }
 """Files that not every project has, and the answers that bring them."""
