@@ -36,6 +36,8 @@ class Image:
 
     root: Path
     config: dict[str, Any]
+    wheel: str = ""
+    """SHA-256 of the wheel it was built from."""
 
     def command(self, var: Path, *command: str) -> list[str]:
         """Return what runs a command in it as its user: read-only but for `var` and /tmp."""

@@ -80,7 +80,7 @@ def test_the_compose_file_names_what_is_there(
     promtool("check", "config", scraped)
     (job,) = yaml.safe_load(scraped.read_text())["scrape_configs"]
     assert job["job_name"] == born.slug, "the alerts ask for this name"
-    assert job["static_configs"] == [{"targets": ["service:8000"]}]
+    assert job["static_configs"] == [{"targets": ["service:9000"]}]
     (source,) = yaml.safe_load(compose["configs"]["datasource"]["content"])["datasources"]
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
 
@@ -106,7 +106,11 @@ def test_what_is_started_is_what_the_service_understands(
         name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")
     }
     assert {probe["port"] for probe in probes.values()} == {"http"}
-    assert container["ports"] == [{"name": "http", "containerPort": 8000}]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert ports == {"http": 8000, "operating": 9000}
+    operating = f"{trained.package}__SERVICE__OPERATING_PORT".upper()
+    assert container["env"] == [{"name": operating, "value": "9000"}]
+    assert service["environment"][operating] == "9000"
     assert service["ports"] == ["127.0.0.1:8000:8000"]
 
     with serving(trained, *image["CMD"][1:]) as running:

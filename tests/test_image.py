@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,20 +24,20 @@ MEGABYTES = 700
 
 
 def test_an_image_takes_one_wheel(project: Project) -> None:
-    assert "dist/ holds 0 wheels" in project.make("image", code=2)
+    assert "there is no dist/wheel.json" in project.make("image", code=2)
 
-    for version in ("0.1.0", "0.2.0"):
-        project.write(f"dist/{project.package}-{version}-py3-none-any.whl", "")
-    assert "dist/ holds 2 wheels" in project.make("image", code=2)
+    project.make("build")
+    other = project.write(f"dist/{project.package}-0.2.0-py3-none-any.whl", "")
+    assert "0.1.0-py3-none-any.whl was built" in project.make("image", code=2)
 
-    (project.path / f"dist/{project.package}-0.1.0-py3-none-any.whl").unlink()
+    other.unlink()
     assert "Neither docker, podman nor buildah" in project.make("image", "ENGINE=", code=2)
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman", "buildah"])
 def test_any_engine_is_told_the_same(project: Project, tmp_path: Path, engine: str) -> None:
     """The engine is a stand-in that writes down what it is told; the next test takes a real one."""
-    project.write(f"dist/{project.package}-0.1.0-py3-none-any.whl", "")
+    project.make("build")
     told = tmp_path / engine
     told.write_text('#!/bin/sh\necho "$@"\n')
     told.chmod(0o755)
@@ -63,9 +64,10 @@ def image(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
     builder = Builder(tmp_path_factory.mktemp("images"))
     try:
         born.make("build")
+        built = json.loads((born.path / "dist/wheel.json").read_text())["sha256"]
         born.make("image", *builder.options, **builder.env)
         with builder.laid_out(f"localhost/{born.slug}:0.1.0") as made:
-            yield made
+            yield replace(made, wheel=built)
     finally:
         builder.close()
 
@@ -124,6 +126,7 @@ def test_the_image_answers_as_nobody_from_a_read_only_root(
     assert subprocess.run(image.command(var, *check), check=False, stderr=-1).returncode != 0
 
     assert (model["name"], model["version"]) == (trained.slug, 1)
+    assert model["wheel"] == image.wheel, "not the wheel that was built"
     assert answer.code == 200, answer.body
     assert [one["prediction"] for one in answer.body["predictions"]] == scored
     assert healthy == 0
