@@ -31,7 +31,7 @@ test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARG
 	$(DO) $(PYTEST) $(ARGS)
 
 matrix: | $(UV) ## The long mode: the life of a project for every combination of answers
-	$(DO) $(PYTEST) -m long $(ARGS)
+	SLIPWAY_FULL=1 $(DO) --group engines pytest -n $(WORKERS) --dist loadfile -m long $(ARGS)
 
 lint: | $(UV) ## Style, likely bugs, formatting and types
 	$(DO) ruff check --extend-ignore N999 .

@@ -45,7 +45,7 @@ def megabytes(folder: Path) -> float:
 
 
 def start_ratio(project: Path) -> tuple[float, float]:
-    """Return the medians of a bare interpreter's start and of the command's help, in ms, in turn."""
+    """Return the medians of a bare interpreter's start and of the command's help, in ms."""
     bare, told = [], []
     for _ in range(STARTS):
         bare.append(seconds(lambda: run(".venv/bin/python", "-c", "pass", cwd=project)))

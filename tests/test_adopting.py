@@ -1,6 +1,5 @@
 """A repository with code and data of its own takes Slipway in, as the how-to says."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,7 +9,6 @@ import pytest
 
 from conftest import ROOT, Project
 
-FULL = os.environ.get("SLIPWAY_FULL") == "1"
 HOW_TO = ROOT / "docs" / "how-to" / "adopt-a-repository.md"
 DATA = "data/raw/customers.csv"
 
@@ -83,7 +81,7 @@ def test_a_file_in_the_way_is_never_overwritten_unasked(old: Project, template: 
     assert old.git("diff", "HEAD") == ""
 
 
-@pytest.mark.skipif(not FULL, reason="SLIPWAY_FULL=1 sets the project up and trains it")
+@pytest.mark.long
 def test_it_lives_afterwards(old: Project, samples: Path, template: Path) -> None:
     shutil.copy(samples / "train.csv", old.path / DATA)
     slow = {"CHURN_MODEL__SERVICE__LATENCY_BUDGET_MS": "60000"}  # this machine may be busy

@@ -23,7 +23,6 @@ from workflow import Run, evaluate
 from conftest import ROOT, Project, environment
 
 FULL = os.environ.get("SLIPWAY_FULL") == "1"
-full = pytest.mark.skipif(not FULL, reason="minutes long: SLIPWAY_FULL=1 runs it")
 
 PUBLIC = {"private": False, "default_branch": "main"}
 PUSH = {"event_name": "push", "ref": "refs/heads/main", "event": {"repository": PUBLIC}}
@@ -228,13 +227,17 @@ def test_the_runner_reads_conditions_as_the_platform_does() -> None:
 # ---------------------------------------------------------------- the line, for real
 
 
-@pytest.fixture(scope="module")
-def line(born: Project, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(
+    scope="module", params=[("check",), pytest.param((), marks=pytest.mark.long)], ids=["", "check"]
+)
+def line(
+    born: Project, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Run:
     """A push to the default branch, from the clean checkout to the verified wheel."""
     run = Run(
         born, tmp_path_factory.mktemp("line"), PUSH, secrets={"MLFLOW_TRACKING_PASSWORD": SECRET}
     )
-    results = run.workflow("ci.yml", done=() if FULL else ("check",))
+    results = run.workflow("ci.yml", done=request.param)
     wanted = {"check", "build", "verify", "attest"}
     assert succeeded(results) == wanted, run.logs
     return run
@@ -289,7 +292,7 @@ def test_nothing_secret_is_logged(line: Run) -> None:
     assert all(SECRET not in said for said in line.logs.values())
 
 
-@full
+@pytest.mark.long
 def test_training_and_promotion_follow(line: Run, tmp_path: Path) -> None:
     """The runs share a folder here, as they share a server and an object store elsewhere."""
     prefix = f"{line.project.package.upper()}__"

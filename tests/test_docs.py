@@ -1,7 +1,6 @@
 """The documentation: made from its sources where it can be, links that lead somewhere, and a
 tutorial whose every command is run."""
 
-import os
 import re
 import subprocess
 from importlib.util import module_from_spec, spec_from_file_location
@@ -13,7 +12,6 @@ import yaml
 
 from conftest import ROOT, Project, environment
 
-FULL = os.environ.get("SLIPWAY_FULL") == "1"
 DOCS = ROOT / "docs"
 GATES = (DOCS / "explanation/gates.md").read_text()
 MKDOCS = [
@@ -116,7 +114,7 @@ def test_a_broken_link_stops_the_site(tmp_path: Path) -> None:
     assert "nowhere.md" in done.stderr
 
 
-@pytest.mark.skipif(not FULL, reason="SLIPWAY_FULL=1 walks the tutorial")
+@pytest.mark.long
 def test_every_command_of_the_tutorial_does_what_it_says(template: Path, tmp_path: Path) -> None:
     walker = Project(tmp_path, "tumours")
     text = (DOCS / "tutorial/first-project.md").read_text()

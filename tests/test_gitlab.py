@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_delivery import FULL, HOLLOW, commit, full, sha256
+from test_delivery import FULL, HOLLOW, commit, sha256
 
 from conftest import ROOT, Project, environment
 
@@ -193,7 +193,7 @@ def test_a_wheel_that_changed_on_the_way_is_refused(locked: Project) -> None:
     assert "is not the wheel that was built" in said
 
 
-@full
+@pytest.mark.long
 def test_from_the_checkout_to_the_champion(locked: Project, tmp_path: Path) -> None:
     prefix = f"{locked.package.upper()}__"
     env = {f"{prefix}PATHS__VAR": str(tmp_path / "shared"), "MLFLOW_TRACKING_PASSWORD": "hidden"}

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from container import Builder, Image, lacking
 from serve import Service, free_port
-from test_tables import FULL, missing
+from test_tables import missing
 
 from conftest import Project
 
@@ -53,7 +53,7 @@ def test_any_engine_is_told_the_same(project: Project, tmp_path: Path, engine: s
         assert f"\n{without}" not in wanted, without
 
 
-real = pytest.mark.skipif(not FULL, reason="building an image takes minutes")
+real = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

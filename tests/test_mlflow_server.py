@@ -18,11 +18,11 @@ import pytest
 import test_tables
 import yaml
 from serve import free_port, serving
-from test_tables import FULL, PASSWORD
+from test_tables import PASSWORD
 
 from conftest import Project, environment
 
-pytestmark = pytest.mark.skipif(not FULL, reason="a server with users takes a minute to start")
+pytestmark = pytest.mark.long
 
 postgres = test_tables.postgres
 

@@ -25,8 +25,7 @@ from serve import free_port
 
 from conftest import Project, environment, reset
 
-FULL = os.environ.get("SLIPWAY_FULL") == "1"
-heavy = pytest.mark.skipif(not FULL, reason="the whole way round runs with SLIPWAY_FULL=1")
+heavy = pytest.mark.long
 ROLE = "arn:aws:iam::123456789012:role/training"
 AWS = {
     "AWS_ACCESS_KEY_ID": "anybody",

@@ -128,6 +128,7 @@ def test_a_cluster_without_the_project_answers_as_one_process(
     assert len(shipped) == 4, "each of two executors, twice, ran the environment it was sent"
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_costs_nothing(
     spark_project: Project, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import deltalake
 import pandas as pd
 import pytest
-
 from serve import serving
 
 from conftest import Project, environment

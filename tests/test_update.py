@@ -30,9 +30,7 @@ Files = dict[str, bytes]
 PAGE = ROOT / "docs" / "explanation" / "updates.md"
 HOW_TO = ROOT / "docs" / "how-to" / "update-a-project.md"
 WRITES = os.environ.get("SLIPWAY_WRITE_DOCS") == "1"
-heavy = pytest.mark.skipif(
-    os.environ.get("SLIPWAY_FULL") != "1", reason="SLIPWAY_FULL=1 updates more projects"
-)
+heavy = pytest.mark.long
 CODE = "template/src/{{ package_name }}"
 RETIRED = "tests/code/test_notebooks.py"
 UPDATE_ONLY = re.compile(r"\{% if _copier_operation == 'update' %\}/(.*)\{% endif %\}")
