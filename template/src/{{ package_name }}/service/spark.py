@@ -124,6 +124,7 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
             if refused := re.search(r"GateRefused: (.*)", str(error)):
                 raise GateRefused(f"An executor refused. {refused[1]}") from None
             causes = re.findall(r"^Caused by: [\w.]+: (.*)", str(error), re.MULTILINE)
+            causes = causes or re.findall(r"^[\w.]+Error: .*", str(error), re.MULTILINE)
             why = causes[-1] if causes else str(error).splitlines()[0]
             raise UsageError(f"Spark at {master} failed: {why}") from None
         finally:
@@ -180,7 +181,7 @@ def _kinds(scorer: Scorer, asked: pa.DataFrameSchema, key: pa.DataFrameSchema) -
         *((f"probability_{label_text(label)}", real) for label in scorer.classes or []),
         ("model_version", whole),
     ]
-    bad = [("row", whole), *((name, text) for name in asked.columns), ("reason", text)]
+    bad = [*((name, text) for name in asked.columns), ("row", whole), ("reason", text)]
     structs = [("good", pyarrow.struct(good)), ("bad", pyarrow.struct(bad))]
     return pyarrow.schema([*structs, ("tally", text)])
 
@@ -217,8 +218,8 @@ def _answer(
         for name, found in {"good": good, "bad": bad}.items():
             placed = found.assign(row=places[found["row"].to_numpy(dtype=int)])
             fields = pyarrow.schema(kinds.field(name).type.fields)
-            rows = pyarrow.RecordBatch.from_pandas(placed, fields, preserve_index=False)
-            yield only(name, rows.to_struct_array())
+            rows = pyarrow.Table.from_pandas(placed, fields, preserve_index=False)
+            yield only(name, rows.to_struct_array().combine_chunks())  # texts come in pieces
     yield only("tally", pyarrow.array([tally.model_dump_json()]))
 
 
