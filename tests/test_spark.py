@@ -106,6 +106,7 @@ def assert_same(given: dict, wanted: dict, by: str = "row") -> None:
             pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
+@pytest.mark.long
 def test_a_cluster_without_the_project_answers_as_one_process(
     spark_project: Project, cluster: Cluster, tmp_path: Path
 ) -> None:
