@@ -42,8 +42,8 @@ format: | $(UV) ## Mend style and formatting
 	$(DO) ruff check --fix --extend-ignore N999 .
 	$(DO) ruff format .
 
-bench: | $(UV) ## Measure against named peers
-	@for file in benchmarks/*.py; do echo "== $$file"; $(DO) python $$file || exit 1; done
+bench: | $(UV) ## Measure against named peers, and write docs/benchmarks.md
+	$(DO) python benchmarks/page.py $(ARGS)
 
 docs: | $(UV) ## Write the reference anew, and build the site; a broken link stops it
 	$(DO) python docs/reference/make.py

@@ -63,23 +63,23 @@ def main() -> None:
         ][1:]  # the first one warms up
     reading, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratios = sorted(mine / theirs for theirs, mine in pairs)
-    print(f"{options.rows:,} rows x {table.num_columns} columns, {options.rounds} paired runs\n")
-    print(f"pandas.read_parquet   {reading:.3f} s (median)")
-    print(f"fingerprint           {ours:.3f} s (median)")
-    print(f"ratio                 {statistics.median(ratios):.2f} (median of pairs), "
-          f"{ratios[0]:.2f} to {ratios[-1]:.2f}\n")  # fmt: skip
+    middle = statistics.median(ratios)
+    print("| | s | beside reading | goal |\n| --- | --- | --- | --- |")
+    print(f"| pandas.read_parquet | {reading:.3f} | 1 | |")
+    print(f"| fingerprint | {ours:.3f} | {middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | 2 |")
+    print(f"\n{options.rows:,} rows x {table.num_columns} columns, {options.rounds} pairs.\n")
 
     frame = people(options.rows)
     before = fingerprint(frame)
-    print(f"{'injected':32}{'named':50}right")
+    print("| injected | named | rightly |\n| --- | --- | --- |")
     right = 0
     for name, (damage, kinds, columns) in INJECTED.items():
         found = compare(before, fingerprint(damage(frame))).differences
         good = {d.kind for d in found} == kinds and {d.column for d in found} == columns
         right += good
         named = sorted({f"{d.kind}: {d.column or 'table'}" for d in found})
-        print(f"{name:32}{', '.join(named):50}{'yes' if good else 'NO'}")
-    print(f"\n{right} of {len(INJECTED)} named rightly")
+        print(f"| {name} | {', '.join(named)} | {'yes' if good else 'NO'} |")
+    print(f"\n{right} of {len(INJECTED)} named rightly.")
     sys.exit(right < len(INJECTED))
 
 

@@ -68,19 +68,19 @@ def main() -> None:
         root = Path(folder)
         python = prepare(root, options.uv)
         sample: list[str] = []
-        print(f"{'package':28}{'files':>8}{'notebooks':>11}{'findings':>10}{'seconds':>9}")
+        print("| package | files | notebooks | findings | seconds |\n|" + " --- |" * 5)
         for package, kind in PACKAGES.items():
             found, files, seconds = measure(
                 python, fetched(root, python, options.uv, package, kind)
             )
             notebooks = sum(file.suffix == ".ipynb" for file in files)
-            print(f"{package:28}{len(files):8}{notebooks:11}{len(found):10}{seconds:9.1f}")
+            print(f"| {package} | {len(files)} | {notebooks} | {len(found)} | {seconds:.1f} |")
             for lines in ([f for f in found if not in_tests(f)], [f for f in found if in_tests(f)]):
                 some = random.Random(options.seed).sample(lines, min(options.sample, len(lines)))
                 sample += [
                     f"{package} {line.replace(folder, '')}\n{around(line)}\n" for line in some
                 ]
-        print(f"{'one file, cold start':28}{'':29}{cold_start(python, root):9.2f}\n")
+        print(f"| one file, cold start | 1 | 0 | 1 | {cold_start(python, root):.2f} |\n")
     print_precision()
     print("\n".join(["", *sample]))
 
@@ -158,11 +158,11 @@ def print_precision() -> None:
     """Print the share of findings that are real, by package, from the hand-check."""
     with CHECKED.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    print(f"{'checked by hand':28}{'findings':>10}{'real':>8}{'precision':>11}")
+    print("| checked by hand | findings | real | precision |\n| --- | --- | --- | --- |")
     for part in [*sorted({row["package"] for row in rows}), "tests only", "without tests", "all"]:
         verdicts = [row["verdict"] == "true" for row in rows if part in kinds(row)]
         share = sum(verdicts) / len(verdicts)
-        print(f"{part:28}{len(verdicts):10}{sum(verdicts):8}{share:11.3f}")
+        print(f"| {part} | {len(verdicts)} | {sum(verdicts)} | {share:.3f} |")
 
 
 def kinds(row: dict[str, str]) -> set[str]:

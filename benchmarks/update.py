@@ -1,10 +1,9 @@
 """What a copy and an update cost, beside the bare start of the tools and other templates.
 
     uv run python benchmarks/update.py
-    uv run python benchmarks/update.py cookiecutter-data-science=FOLDER zenml=FOLDER
 
-Other templates are in no package registry: they are timed where a checkout of them is named, with
-their own defaults and without their tasks. Environments of tools are made before the clock starts.
+Other templates are in no package registry: each checkout of one that lies in build/templates is
+timed too, with its own defaults and without its tasks. Environments of tools are made before the clock starts.
 Medians of some runs, in turn.
 """
 
@@ -85,7 +84,7 @@ def kedro(where: Path) -> None:
     run(*KEDRO, "new", "--name=peer", "--tools=none", "--example=n", "--telemetry=no", cwd=where)
 
 
-def main(peers: list[str]) -> None:
+def main() -> None:
     """Print one table."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -100,9 +99,8 @@ def main(peers: list[str]) -> None:
             ),
             "kedro new, an empty project": kedro,
         }
-        for one in peers:
-            name, _, checkout = one.partition("=")
-            work[f"{name}, rendered"] = peer(str(Path(checkout).resolve()))
+        for checkout in sorted((ROOT / "build" / "templates").glob("*")):
+            work[f"{checkout.name}, rendered"] = peer(str(checkout))
         took: dict[str, list[float]] = {name: [] for name in work}
         for number in range(RUNS + 1):
             for place, (name, do) in enumerate(work.items()):
@@ -121,4 +119,4 @@ def main(peers: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
