@@ -3,8 +3,8 @@
     uv run python benchmarks/update.py
 
 Other templates are in no package registry: each checkout of one that lies in build/templates is
-timed too, with its own defaults and without its tasks. Environments of tools are made before the clock starts.
-Medians of some runs, in turn.
+timed too, with its own defaults and without its tasks. Environments of tools are made before the
+clock starts. Medians of some runs, in turn.
 """
 
 import shutil

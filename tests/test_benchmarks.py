@@ -5,15 +5,14 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import page
 
 SOON = {"splitting", "fingerprint"}
-NAMES = [
-    pytest.param(name, marks=[] if name in SOON else pytest.mark.long) for name in page.QUICK
-]
+NAMES = [pytest.param(name, marks=[] if name in SOON else pytest.mark.long) for name in page.QUICK]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,8 +25,9 @@ def environment_restored(project: Project) -> Iterator[None]:
     project.run("uv", "sync", "--quiet", "--frozen")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("environment_restored")
-@pytest.mark.parametrize("library", ["lightgbm", pytest.param("xgboost", marks=pytest.mark.long)])
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
 def test_another_library_takes_one_edit(project: Project, library: str) -> None:
     imports, call = IN_PLACE_OF[library]
     model = project.source / "estimators" / "model.py"

@@ -21,7 +21,6 @@ from serve import Service, crowd, serving
 from conftest import Project
 
 Row = dict[str, Any]
-KILLS = 10
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +86,12 @@ def replayed(project: Project, names: list[str]) -> Counter[str]:
     return Counter(verdicts)
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_kill_9_under_load_loses_no_acknowledged_prediction(
-    trained: Project, sent: list[Row]
+    trained: Project, sent: list[Row], kills: int
 ) -> None:
     kept: list[str] = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         with serving(trained) as service, load(service, sent) as answers:
             time.sleep(random.uniform(0.1, 0.5))
             service.kill()
