@@ -60,6 +60,7 @@ def main() -> None:
         builder = Builder(Path(folder))
         try:
             base = megabytes(builder, BASE)
+            project.commit("Start")
             project.make("build")
             project.make("image", *builder.options, **builder.env)
             ours = megabytes(builder, f"localhost/{project.slug}:0.1.0")

@@ -37,7 +37,8 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
         if path.suffix.lower() == ".csv":
             yield from _rebatch(_open_csv(path), batch_rows)
         elif path.suffix.lower() in {".parquet", ".pq"}:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            # pre_buffer keeps what was read until the end: the whole file, in memory.
+            with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
                 _refuse_twins(source, file.schema_arrow.names)
                 for batch in file.iter_batches(batch_rows):
                     yield batch.replace_schema_metadata()  # or pandas would hide index columns
