@@ -82,7 +82,8 @@ def walk(repository: str, place: Path, env: dict[str, str]) -> Iterator[Step]:
 
 def plain(said: str, home: Path) -> str:
     """Return the last lines as a terminal shows them in the end."""
-    lines = [line.rpartition("\r")[2].rstrip() for line in said.strip().splitlines()]
+    said = re.sub(r"\x1b\[[\d;]*m", "", said.strip())
+    lines = [line.rpartition("\r")[2].rstrip() for line in said.splitlines()]
     text = "\n".join(["[...]", *lines[-LINES:]] if len(lines) > LINES else lines)
     return text.replace(str(home), "~")
 
@@ -128,10 +129,11 @@ def main() -> None:
             "that `make demo` fetched into the clone's `.tools`.",
         ]
         for step in steps:
-            seen = f"\n{plain(step.said, home)}" if step.said.strip() else ""
-            typed_in = "\n".join(f"$ {line}" for line in step.commands.strip().splitlines())
-            typed_in = typed_in.replace(str(home), "~").replace(str(ROOT), REPOSITORY)
-            text.append(f"```text\n{typed_in}{seen}\n```\n{step.seconds:.1f} s")
+            commands = step.commands.replace(str(home), "~").replace(str(ROOT), REPOSITORY)
+            text.append(f"```sh\n{commands.strip()}\n```")
+            if step.said.strip():
+                text.append(f"```text\n{plain(step.said, home)}\n```")
+            text.append(f"{step.seconds:.1f} s")
         picture = drawn(steps, home)
     (HERE / "newcomer.md").write_text("\n\n".join(text) + "\n")
     (HERE.parent / "first-project.svg").write_text(picture)
