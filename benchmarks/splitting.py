@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     print("| keys | split, M rows/s | split and rows in order | train_test_split | ratio | goal |")
-    print("|---|---|---|---|---|---|")
+    print("|" + " --- |" * 6)
     for name, frame in frames(arguments.rows):
         given, ordered, sklearn = speed(frame, arguments.rounds)
         goal = 1.0 if "ten times" in name else 0.5
