@@ -1,6 +1,6 @@
 """Runs the benchmarks and puts what they print into docs/benchmarks.md, where each has its place.
 
-make bench                      all of them; takes an hour, with nothing else on the machine
+make bench                      all of them, with nothing else on the machine
 make bench ARGS="batch spark"   these
 make bench ARGS=--quick         few rows of each, to see that they still run; writes nothing
 """

@@ -25,9 +25,8 @@ def environment_restored(project: Project) -> Iterator[None]:
     project.run("uv", "sync", "--quiet", "--frozen")
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("environment_restored")
-@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("library", ["lightgbm", pytest.param("xgboost", marks=pytest.mark.long)])
 def test_another_library_takes_one_edit(project: Project, library: str) -> None:
     imports, call = IN_PLACE_OF[library]
     model = project.source / "estimators" / "model.py"

@@ -17,6 +17,8 @@ import pytest
 
 from conftest import Project, environment
 
+KILLS = 20
+
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
     """Start one of the project's commands and return at once."""
@@ -62,11 +64,8 @@ def path_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.long)])
-def test_a_training_killed_at_any_moment_leaves_nothing_half_made(
-    trained: Project, kills: int
-) -> None:
-    """`kill -9` some times, spread over the whole of a training."""
+def test_a_training_killed_at_any_moment_leaves_nothing_half_made(trained: Project) -> None:
+    """`kill -9` twenty times, spread over the whole of a training."""
     trained.replace(trained.config, "sample:20000", "sample:2000")
     trained.json("data", "ingest")
     begun = time.perf_counter()
@@ -75,9 +74,9 @@ def test_a_training_killed_at_any_moment_leaves_nothing_half_made(
     dice = random.Random(7)
     known, left = whole_versions(trained), 0
 
-    for number in range(kills):
+    for number in range(KILLS):
         training = start(trained, "train", "--allow-dirty")
-        time.sleep(duration * (0.3 + 0.7 * (number + dice.random()) / kills))
+        time.sleep(duration * (0.3 + 0.7 * (number + dice.random()) / KILLS))
         training.kill()
         training.communicate()
         versions = whole_versions(trained)

@@ -21,6 +21,7 @@ from serve import Service, crowd, serving
 from conftest import Project
 
 Row = dict[str, Any]
+KILLS = 10
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +87,11 @@ def replayed(project: Project, names: list[str]) -> Counter[str]:
     return Counter(verdicts)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_kill_9_under_load_loses_no_acknowledged_prediction(
-    trained: Project, sent: list[Row], kills: int
+    trained: Project, sent: list[Row]
 ) -> None:
     kept: list[str] = []
-    for _ in range(kills):
+    for _ in range(KILLS):
         with serving(trained) as service, load(service, sent) as answers:
             time.sleep(random.uniform(0.1, 0.5))
             service.kill()
