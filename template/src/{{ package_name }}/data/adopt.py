@@ -1,6 +1,5 @@
 """From a file to a project's schema and settings, with notes on what a person should look at."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,14 +115,6 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
 def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
     """Read the file as ingest does, without what no column can be declared for."""
-    if file.suffix.lower() == ".csv" and file.is_file():
-        with file.open("rb") as lines:
-            other = re.match(rb'[^,]*?\w"?([;\t|])[^,]*$', lines.readline())
-        if other:
-            raise UsageError(
-                f"{file} seems to be separated by {other[1].decode()!r}. Write it with commas and "
-                "decimal points: pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)."
-            )
     table = read_table(str(file))
     if table.num_rows < FEWEST_ROWS:
         raise UsageError(f"{file} holds {table.num_rows} rows; at least {FEWEST_ROWS} are needed.")
@@ -141,10 +132,8 @@ def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str])
     """Refuse a column that isn't there, or that is to play two parts."""
     for role, name in given:
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"--{role} {name}: the file has no such column.{meant} It has: {', '.join(names)}."
+                f"--{role} {name}: the file has no such column. It has: {', '.join(names)}."
             )
     # A key of several columns may well have the entity or the time among them.
     alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]

@@ -1,7 +1,7 @@
 """What each column is for, read from the schema and the `[data]` settings."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandera.pandas as pa
 
@@ -72,16 +72,15 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
 
 def limits(column: pa.Column) -> tuple[float | None, float | None]:
     """Return the declared lower and upper limit of a column, None where there is none."""
-    low = high = None
-    for check in column.checks:
-        low = check.statistics.get("min_value", low)
-        high = check.statistics.get("max_value", high)
-    return low, high
+    said = _said(column)
+    return said.get("min_value"), said.get("max_value")
 
 
 def categories(column: pa.Column) -> list[str] | None:
     """Return the values that a column may take, None where any is allowed."""
-    for check in column.checks:
-        if "allowed_values" in check.statistics:
-            return list(check.statistics["allowed_values"])
-    return None
+    known = _said(column).get("allowed_values")
+    return None if known is None else list(known)
+
+
+def _said(column: pa.Column) -> dict[str, Any]:
+    return {name: value for check in column.checks for name, value in check.statistics.items()}

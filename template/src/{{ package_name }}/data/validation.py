@@ -4,7 +4,8 @@ This is the one boundary at which types and missing values are made uniform: a m
 text type and asked with another may silently predict something else.
 """
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +23,28 @@ MISSING = "(missing)"
 MISSING_WORDS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """Read as missing where a number, flag or date is expected; in text only the empty string is."""
 
-TRUTH = {"true": True, "1": True, "1.0": True, "yes": True, "t": True, "y": True} | {
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-    "f": False,
-    "n": False,
+TRUTH: dict[str, bool] = dict.fromkeys(["true", "1", "1.0", "yes", "t", "y"], True)
+TRUTH |= dict.fromkeys(["false", "0", "0.0", "no", "f", "n"], False)
+
+WANTED = {
+    "Int64": "a whole number",
+    "float64": "a finite number",
+    "boolean": "true or false",
+    "datetime64[us]": "a date",
 }
+
+USUAL: dict[str | None, tuple[Callable[[pd.Series, Any], pd.Series], str]] = {
+    "greater_than_or_equal_to": (operator.lt, "is {}, below {}"),
+    "less_than_or_equal_to": (operator.gt, "is {}, above {}"),
+    "isin": (
+        lambda values, known: values.notna() & ~values.isin(known),
+        "is {!r}, an unknown category",
+    ),
+}
+"""How a value breaks a check, and what is said then. Pandera itself takes several times as long."""
+
+Reasons = dict[tuple[int, str], str]
+"""What is wrong with a row, by its place and the column."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +89,15 @@ def screen(
         )
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
-    if not (reasons or key or schema.checks) and all(
-        _keeps(typed[name], column) for name, column in schema.columns.items()
-    ):
-        none = pd.DataFrame(columns=[*schema.columns, "row", "reason"])
-        return Screened(typed.astype(declared_types(schema)), np.arange(len(raw)), none)
-    uncast = {(row, reason.partition(" is ")[0]) for row, reason in reasons}
-    reasons += [
-        (row, reason)
-        for row, reason in _broken_checks(typed, schema)
-        if (row, reason.removesuffix(" is missing")) not in uncast
-    ]
+    _check(typed, schema, reasons)
     if key:
         twice = typed.duplicated(key, keep=False) & typed[key].notna().all(axis=1)
-        name = "/".join(key)
-        reasons += [(row, f"{name} is not unique") for row in np.flatnonzero(twice).tolist()]
+        _note(reasons, np.flatnonzero(twice), "/".join(key), "is not unique")
+    if not reasons:
+        none = pd.DataFrame(columns=[*schema.columns, "row", "reason"])
+        return Screened(typed.astype(declared_types(schema)), np.arange(len(raw)), none)
 
-    found = pd.DataFrame(reasons, columns=["row", "reason"]).drop_duplicates()
-    why: pd.Series = found.groupby("row", sort=True)["reason"].agg("; ".join)
+    why = pd.Series(reasons, dtype=object).groupby(level=0).agg("; ".join)
     bad = raw.loc[why.index, list(schema.columns)].astype("str")
     bad = bad.assign(row=why.index, reason=why).reset_index(drop=True)
     kept = np.setdiff1d(np.arange(len(raw)), why.index.to_numpy(dtype=int))
@@ -99,9 +105,7 @@ def screen(
     return Screened(good.astype(declared_types(schema)), kept, bad)
 
 
-def conform(
-    frame: pd.DataFrame, schema: pa.DataFrameSchema
-) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:
     """Cast each declared column, and say which values can't be cast.
 
     Returns
@@ -109,21 +113,18 @@ def conform(
     frame
         The declared columns: `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
     reasons
-        (row, reason) of every value that could not be cast; the value itself is missing then.
+        Of every value that could not be cast; the value itself is missing then.
     """
     columns: dict[str, pd.Series] = {}
-    reasons: list[tuple[int, str]] = []
+    reasons: Reasons = {}
     for name, column in schema.columns.items():
-        values = frame[name]
-        cast = _cast(values, str(column.dtype))
+        values, target = frame[name], _target(str(column.dtype))
+        columns[name] = cast = _cast(values, target)
         lost = cast.isna() & values.notna()
-        if kind_of(column.dtype) != "category" and lost.any():
-            failed = np.flatnonzero(lost & ~_reads_as_missing(values))
-            wanted = _WANTED[_target(str(column.dtype))]
-            reasons += [
-                (row, f"{name} is {values.iloc[row]!r}, not {wanted}") for row in failed.tolist()
-            ]
-        columns[name] = cast
+        if target in WANTED and lost.any():
+            said = f"not {WANTED[target]}"
+            for row in np.flatnonzero(lost & ~_reads_as_missing(values)).tolist():
+                reasons[row, name] = f"{name} is {values.iloc[row]!r}, {said}"
     return pd.DataFrame(columns, index=frame.index), reasons
 
 
@@ -162,15 +163,6 @@ def to_inputs(typed: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return inputs
 
 
-_WANTED = {
-    "Int64": "a whole number",
-    "float64": "a finite number",
-    "boolean": "true or false",
-    "datetime64[us]": "a date",
-    "str": "a text",
-}
-
-
 def _target(dtype: str) -> str:
     kind = kind_of(dtype)
     if kind == "number":
@@ -184,8 +176,7 @@ def _reads_as_missing(values: pd.Series) -> pd.Series:
     return values.astype("str").isin(MISSING_WORDS)
 
 
-def _cast(values: pd.Series, dtype: str) -> pd.Series:
-    target = _target(dtype)
+def _cast(values: pd.Series, target: str) -> pd.Series:
     if target == "str":
         return _as_text(values)
     if target == "datetime64[us]":
@@ -222,48 +213,40 @@ def _as_text(values: pd.Series) -> pd.Series:
     return text.where(text != "")
 
 
-def _keeps(values: pd.Series, column: pa.Column) -> bool:
-    """Whether a column surely keeps its checks; pandera takes longer to say so."""
-    if (values.isna().any() and not column.nullable) or (column.unique and not values.is_unique):
-        return False
-    tests: dict[str | None, Callable[[dict[str, Any]], Any]] = {
-        "greater_than_or_equal_to": lambda known: values.min() >= known["min_value"],
-        "less_than_or_equal_to": lambda known: values.max() <= known["max_value"],
-        "isin": lambda known: values.dropna().isin(known["allowed_values"]).all(),
-    }
-    if any(check.name not in tests for check in column.checks):
-        return False
-    return bool(values.isna().all()) or all(tests[c.name](c.statistics) for c in column.checks)
+def _check(typed: pd.DataFrame, schema: pa.DataFrameSchema, reasons: Reasons) -> None:
+    """Note the rows that break the schema."""
+    for name, column in schema.columns.items():
+        values = typed[name]
+        if not column.nullable:
+            _note(reasons, np.flatnonzero(values.isna()), name, "is missing")
+        if column.unique:
+            _note(reasons, np.flatnonzero(values.duplicated(keep=False)), name, "is not unique")
+        for check in column.checks:
+            if check.name in USUAL:
+                breaks, words = USUAL[check.name]
+                bound = next(iter(check.statistics.values()))
+                rows = np.flatnonzero(breaks(values, bound).fillna(value=False)).tolist()
+            else:
+                words, bound = "is {!r}: breaks {}", check.error or check.name
+                rows = _broken(check, typed, name)
+            for row, value in zip(rows, values.iloc[rows].tolist(), strict=True):
+                _note(reasons, [row], name, words.format(value, bound))
+    for check in schema.checks:
+        _note(reasons, _broken(check, typed), "the row", f"breaks {check.error or check.name}")
 
 
-def _broken_checks(typed: pd.DataFrame, schema: pa.DataFrameSchema) -> list[tuple[int, str]]:
-    """Run pandera's checks on all rows at once; types were settled by `conform`."""
-    untyped = {
-        name: pa.Column(None, column.checks, nullable=column.nullable, unique=column.unique)
-        for name, column in schema.columns.items()
-    }
-    try:
-        pa.DataFrameSchema(untyped, checks=schema.checks).validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-    else:
-        return []
-    whole = cases[cases["index"].isna()]
-    if len(whole):
-        raise GateRefused(f"The table breaks the check {whole['check'].iloc[0]!r} of schema.py.")
-    return [
-        (int(case.index), _explain(str(case.column), str(case.check), case.failure_case))
-        for case in cases.set_index("index").reset_index().itertuples(index=False)
-    ]
+def _note(reasons: Reasons, rows: Iterable[int], what: str, said: str) -> None:
+    """Note what is wrong with rows, unless it is known of that column already."""
+    for row in rows:
+        reasons.setdefault((int(row), what), f"{what} {said}")
 
 
-def _explain(column: str, check: str, value: object) -> str:
-    argument = check.partition("(")[2].rstrip(")")
-    words = {
-        "not_nullable": f"{column} is missing",
-        "field_uniqueness": f"{column} is not unique",
-        "isin": f"{column} is {value!r}, an unknown category",
-        "greater_than_or_equal_to": f"{column} is {value}, below {argument}",
-        "less_than_or_equal_to": f"{column} is {value}, above {argument}",
-    }
-    return words.get(check.partition("(")[0], f"{column} is {value!r}: breaks {check}")
+def _broken(check: pa.Check, typed: pd.DataFrame, column: str | None = None) -> list[int]:
+    kept = check(typed, column).check_output
+    if not isinstance(kept, bool):
+        kept = kept.all(axis=1) if isinstance(kept, pd.DataFrame) else kept
+        return kept.index[~kept].tolist()
+    if not kept:
+        told = check.error or check.name
+        raise GateRefused(f"The table breaks the check {told!r} of schema.py.")
+    return []
