@@ -4,10 +4,7 @@ This is the one boundary at which types and missing values are made uniform: a m
 text type and asked with another may silently predict something else.
 """
 
-import operator
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,16 +29,6 @@ WANTED = {
     "boolean": "true or false",
     "datetime64[us]": "a date",
 }
-
-USUAL: dict[str | None, tuple[Callable[[pd.Series, Any], pd.Series], str]] = {
-    "greater_than_or_equal_to": (operator.lt, "is {}, below {}"),
-    "less_than_or_equal_to": (operator.gt, "is {}, above {}"),
-    "isin": (
-        lambda values, known: values.notna() & ~values.isin(known),
-        "is {!r}, an unknown category",
-    ),
-}
-"""How a value breaks a check, and what is said then. Pandera itself takes several times as long."""
 
 Reasons = dict[tuple[int, str], str]
 """What is wrong with a row, by its place and the column."""
@@ -90,19 +77,20 @@ def screen(
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
     _check(typed, schema, reasons)
-    if key:
-        twice = typed.duplicated(key, keep=False) & typed[key].notna().all(axis=1)
-        _note(reasons, np.flatnonzero(twice), "/".join(key), "is not unique")
+    unique = [[name] for name, column in schema.columns.items() if column.unique]
+    for names in filter(None, [*unique, key]):
+        twice = typed.duplicated(names, keep=False) & typed[names].notna().all(axis=1)
+        _note(reasons, twice, "/".join(names), "is not unique")
+    types = declared_types(schema)
     if not reasons:
         none = pd.DataFrame(columns=[*schema.columns, "row", "reason"])
-        return Screened(typed.astype(declared_types(schema)), np.arange(len(raw)), none)
+        return Screened(typed.astype(types), np.arange(len(raw)), none)
 
-    why = pd.Series(reasons, dtype=object).groupby(level=0).agg("; ".join)
+    why = pd.Series(reasons).groupby(level=0).agg("; ".join)
     bad = raw.loc[why.index, list(schema.columns)].astype("str")
     bad = bad.assign(row=why.index, reason=why).reset_index(drop=True)
-    kept = np.setdiff1d(np.arange(len(raw)), why.index.to_numpy(dtype=int))
-    good = typed.iloc[kept].reset_index(drop=True)
-    return Screened(good.astype(declared_types(schema)), kept, bad)
+    good = typed.drop(index=why.index)
+    return Screened(good.reset_index(drop=True).astype(types), good.index.to_numpy(), bad)
 
 
 def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:
@@ -122,19 +110,19 @@ def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFra
         columns[name] = cast = _cast(values, target)
         lost = cast.isna() & values.notna()
         if target in WANTED and lost.any():
-            said = f"not {WANTED[target]}"
             for row in np.flatnonzero(lost & ~_reads_as_missing(values)).tolist():
-                reasons[row, name] = f"{name} is {values.iloc[row]!r}, {said}"
+                told = _quoted(values.iloc[row])
+                reasons[row, name] = f"{name} is {told}, not {WANTED[target]}"
     return pd.DataFrame(columns, index=frame.index), reasons
 
 
 def declared_types(schema: pa.DataFrameSchema) -> dict[str, str]:
     """Return the type each declared column has once its rows are known to be good."""
+    types = {name: _target(str(column.dtype)) for name, column in schema.columns.items()}
     plain = {"Int64": "int64", "boolean": "bool"}
     return {
-        name: target if column.nullable else plain.get(target, target)
-        for name, column in schema.columns.items()
-        for target in [_target(str(column.dtype))]
+        name: target if schema.columns[name].nullable else plain.get(target, target)
+        for name, target in types.items()
     }
 
 
@@ -218,35 +206,47 @@ def _check(typed: pd.DataFrame, schema: pa.DataFrameSchema, reasons: Reasons) ->
     for name, column in schema.columns.items():
         values = typed[name]
         if not column.nullable:
-            _note(reasons, np.flatnonzero(values.isna()), name, "is missing")
-        if column.unique:
-            _note(reasons, np.flatnonzero(values.duplicated(keep=False)), name, "is not unique")
+            _note(reasons, values.isna(), name, "is missing")
         for check in column.checks:
-            if check.name in USUAL:
-                breaks, words = USUAL[check.name]
-                bound = next(iter(check.statistics.values()))
-                rows = np.flatnonzero(breaks(values, bound).fillna(value=False)).tolist()
-            else:
-                words, bound = "is {!r}: breaks {}", check.error or check.name
-                rows = _broken(check, typed, name)
+            broken, rule = _broken(check, typed, name)
+            rows = np.flatnonzero(broken.fillna(value=False)).tolist()
             for row, value in zip(rows, values.iloc[rows].tolist(), strict=True):
-                _note(reasons, [row], name, words.format(value, bound))
+                reasons.setdefault((row, name), f"{name} is {_quoted(value)}{rule}")
     for check in schema.checks:
-        _note(reasons, _broken(check, typed), "the row", f"breaks {check.error or check.name}")
+        _note(reasons, _asked(check, typed), "the row", f"breaks {check.error or check.name}")
 
 
-def _note(reasons: Reasons, rows: Iterable[int], what: str, said: str) -> None:
-    """Note what is wrong with rows, unless it is known of that column already."""
-    for row in rows:
-        reasons.setdefault((int(row), what), f"{what} {said}")
+def _note(reasons: Reasons, broken: pd.Series, what: str, said: str) -> None:
+    """Note what is wrong with rows, unless something is known of the same column."""
+    for row in np.flatnonzero(broken).tolist():
+        reasons.setdefault((row, what), f"{what} {said}")
 
 
-def _broken(check: pa.Check, typed: pd.DataFrame, column: str | None = None) -> list[int]:
+def _broken(check: pa.Check, typed: pd.DataFrame, column: str) -> tuple[pd.Series, str]:
+    """Return which rows break a check, and what is said of their values.
+
+    The usual checks are made here: pandera takes several times as long.
+    """
+    values, bound = typed[column], next(iter(check.statistics.values()), None)
+    match check.name:
+        case "greater_than_or_equal_to":
+            return values < bound, f", below {bound}"
+        case "less_than_or_equal_to":
+            return values > bound, f", above {bound}"
+        case "isin":
+            return values.notna() & ~values.isin(bound), ", an unknown category"
+    return _asked(check, typed, column), f": breaks {check.error or check.name}"
+
+
+def _asked(check: pa.Check, typed: pd.DataFrame, column: str | None = None) -> pd.Series:
     kept = check(typed, column).check_output
-    if not isinstance(kept, bool):
-        kept = kept.all(axis=1) if isinstance(kept, pd.DataFrame) else kept
-        return kept.index[~kept].tolist()
-    if not kept:
+    if isinstance(kept, bool) and not kept:
         told = check.error or check.name
         raise GateRefused(f"The table breaks the check {told!r} of schema.py.")
-    return []
+    if isinstance(kept, pd.DataFrame):
+        kept = kept.all(axis=1)
+    return pd.Series(kept, index=typed.index).eq(other=False)
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
