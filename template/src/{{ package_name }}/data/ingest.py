@@ -54,14 +54,14 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     if gone := [column for column in declared.columns if column not in raw]:
         raise ColumnsGone(shown, gone)
     screened = screen(raw, declared, data.key)
-    reasons = screened.bad["reason"].value_counts().head(10).to_dict()
+    reasons: dict[Any, int] = screened.bad["reason"].value_counts().head(10).to_dict()
     _hold_against_policy(shown, screened, reasons, data)
 
     # A database promises no order; with a key the table's is always the same.
     rows = screened.good.sort_values(data.key) if data.key else screened.good
     good = pyarrow.Table.from_pandas(rows, preserve_index=False)
     content = fingerprint(good)
-    facts = {
+    facts: dict[str, Any] = {
         "table": name,
         "fingerprint": content.digest,
         "source": shown,
@@ -69,7 +69,7 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         "bad": len(screened.bad),
         "reasons": reasons,
     }
-    more: dict[str, Any] = {"content": content.to_json()}
+    more = {"content": content.to_json()}
     if len(screened.bad) and data.bad_rows == "quarantine":
         kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
         more["quarantine"] = tables.write(settings.tables, f"{name}_quarantine", kept, facts)
@@ -115,7 +115,7 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
     if reasons:
-        raise UsageError(f"The tables no longer fit schema.py: {reasons[0][1]}. Run `make data`.")
+        raise UsageError(f"The tables no longer fit schema.py: {next(iter(reasons.values()))}. Run `make data`.")
     return frame.astype(declared_types(schema))
 
 

@@ -5,6 +5,7 @@ text type and asked with another may silently predict something else.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -227,7 +228,8 @@ def _broken(check: pa.Check, typed: pd.DataFrame, column: str) -> tuple[pd.Serie
 
     The usual checks are made here: pandera takes several times as long.
     """
-    values, bound = typed[column], next(iter(check.statistics.values()), None)
+    values: pd.Series = typed[column]
+    bound: Any = next(iter((check.statistics or {}).values()), None)
     match check.name:
         case "greater_than_or_equal_to":
             return values < bound, f", below {bound}"
