@@ -69,7 +69,7 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         "bad": len(screened.bad),
         "reasons": reasons,
     }
-    more = {"content": content.to_json()}
+    more: dict[str, Any] = {"content": content.to_json()}
     if len(screened.bad) and data.bad_rows == "quarantine":
         kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
         more["quarantine"] = tables.write(settings.tables, f"{name}_quarantine", kept, facts)
@@ -114,8 +114,8 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     if absent := [column for column in schema.columns if column not in joined]:
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
-    if reasons:
-        raise UsageError(f"The tables no longer fit schema.py: {next(iter(reasons.values()))}. Run `make data`.")
+    for reason in reasons.values():
+        raise UsageError(f"The tables no longer fit schema.py: {reason}. Run `make data`.")
     return frame.astype(declared_types(schema))
 
 
