@@ -114,8 +114,9 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     if absent := [column for column in schema.columns if column not in joined]:
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
-    for reason in reasons.values():
-        raise UsageError(f"The tables no longer fit schema.py: {reason}. Run `make data`.")
+    if reasons:
+        first = next(iter(reasons.values()))
+        raise UsageError(f"The tables no longer fit schema.py: {first}. Run `make data`.")
     return frame.astype(declared_types(schema))
 
 
