@@ -132,9 +132,7 @@ def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str])
     """Refuse a column that isn't there, or that is to play two parts."""
     for role, name in given:
         if name not in names:
-            raise UsageError(
-                f"--{role} {name}: the file has no such column. It has: {', '.join(names)}."
-            )
+            raise UsageError(f"--{role} {name}: no such column. It has: {', '.join(names)}.")
     # A key of several columns may well have the entity or the time among them.
     alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]
     for name in [*alone, *key]:
@@ -149,9 +147,8 @@ def _settle_target(rows: pd.DataFrame, target: str, now: dict[str, Any], notes: 
         what = f"is always {values.iloc[0]}" if len(values) else "has no value"
         raise UsageError(f"The target {target!r} {what}: there is nothing to learn.")
     if is_names(values) or values.dtype.kind == "M":
-        raise UsageError(
-            f"Target {target!r}: {distinct} different values in {len(values)} rows are no classes."
-        )
+        said = f"{distinct} different values in {len(values)} rows are no classes"
+        raise UsageError(f"The target {target!r}: {said}.")
     number = values.dtype in ("Int64", "float64")
     task = "regression" if number else "classification"
     if number and distinct <= CLASSES and (values % 1 == 0).all():
@@ -177,10 +174,8 @@ def _check_role(role: str, values: pd.Series) -> None:
     if missing:
         raise UsageError(f"The {role} {name!r} is missing in {missing} rows: name another column.")
     if role == "time" and values.dtype.kind != "M":
-        raise UsageError(
-            f"--time {name} holds no dates, but such as {str(values.iloc[0])!r}: write them as "
-            "ISO 8601 does, such as 2024-03-23 or 2024-03-23T20:21:09."
-        )
+        found = f"no dates, but such as {str(values.iloc[0])!r}"
+        raise UsageError(f"--time {name} holds {found}: use ISO 8601, 2024-03-23T20:21:09.")
     if values.dtype == "float64":
         raise UsageError(f"The {role} {name!r} holds decimal numbers: name whole ones or text.")
 

@@ -58,10 +58,8 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
     named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
     for name in named:
         if name is not None and name not in schema.columns:
-            raise UsageError(
-                f"[data] in config.toml names the column {name!r}, which preprocessing/schema.py "
-                f"does not declare. It declares: {', '.join(schema.columns)}."
-            )
+            known = ", ".join(schema.columns)
+            raise UsageError(f"[data] in config.toml names {name!r}; schema.py declares {known}.")
     kinds = {
         name: kind_of(column.dtype) for name, column in schema.columns.items() if name not in named
     }

@@ -66,8 +66,7 @@ def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
     if after > before:
         return
     for name, old in a.columns.items():
-        new = b.columns.get(name)
-        if new and _is_cut(old, new, 1 - after / before):
+        if (new := b.columns.get(name)) and _is_cut(old, new, 1 - after / before):
             x, y = _readable(old, "max"), _readable(new, "max")
             sentence = f"`{name}` ends at {y}, not {x}: is the end cut off?"
             yield Difference(name, "max", x, y, kind, sentence)

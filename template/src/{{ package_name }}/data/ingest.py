@@ -104,12 +104,8 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     joined = pd.DataFrame()
     for name, version in versions.items():
         table = tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
-        twice = (set(table) & set(joined)) - set(settings.data.key)
-        if twice:
-            raise UsageError(
-                f"{', '.join(sorted(twice))}: in the table {name!r} and in another of "
-                "[data.sources]. Besides the key, each column must come from one."
-            )
+        if twice := ", ".join((set(table) & set(joined)) - set(settings.data.key)):
+            raise UsageError(f"{twice}: in {name!r} and in another source; keep it in one of them.")
         joined = table if joined.empty else joined.merge(table, on=settings.data.key)
     if absent := [column for column in schema.columns if column not in joined]:
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")

@@ -46,14 +46,14 @@ def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
         yield write
         if writer is not None:
             writer.close()
-            _commit(scratch, path) if path.suffix == ".delta" else scratch.replace(path)
+            _to_delta(scratch, path) if path.suffix == ".delta" else scratch.replace(path)
         elif path.suffix != ".delta":
             path.unlink(missing_ok=True)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _commit(rows: Path, table: Path) -> None:
+def _to_delta(rows: Path, table: Path) -> None:
     """Make the rows the next version of a Delta table, whose earlier versions stay readable."""
     from deltalake import write_deltalake  # noqa: PLC0415 - the image of a service leaves it out
 

@@ -50,10 +50,8 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
     except (pa.ArrowException, OSError, UnicodeDecodeError, SQLAlchemyError, ImportError) as error:
         if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-            raise UsageError(
-                f"{source} is no UTF-8 text. If it is a CSV in another encoding, convert it, "
-                "for example: iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
-            ) from None
+            mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
+            raise UsageError(f"{source} is no UTF-8 text. Convert it, as in: {mend}") from None
         first_line = str(error).splitlines()[0]
         raise UsageError(f"{without_password(source)} can't be read: {first_line}") from None
 
@@ -91,10 +89,8 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     if not names:
         raise UsageError(f"{path} is empty.")
     if len(names) == 1 and (other := re.search(r"[;\t|]", names[0])):
-        raise UsageError(
-            f"{path} seems to be separated by {other[0]!r}. Write it with commas and decimal "
-            "points: pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)."
-        )
+        mend = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)"
+        raise UsageError(f"{path} seems to be separated by {other[0]!r}. Use commas: {mend}.")
     _refuse_twins(str(path), names)
     in_order = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)

@@ -71,10 +71,8 @@ def screen(
     """
     absent = [name for name in schema.columns if name not in frame.columns]
     if absent:
-        raise UsageError(
-            f"Missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent)}. "
-            f"The data has: {', '.join(map(str, frame.columns))}."
-        )
+        there = ", ".join(map(str, frame.columns))
+        raise UsageError(f"Missing column: {', '.join(absent)}. The data has: {there}.")
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
     _check(typed, schema, reasons)
