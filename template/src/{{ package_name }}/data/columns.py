@@ -56,10 +56,9 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
         A role names a column that the schema doesn't have, or no input is left.
     """
     named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
-    for name in named:
-        if name is not None and name not in schema.columns:
-            known = ", ".join(schema.columns)
-            raise UsageError(f"[data] in config.toml names {name!r}; schema.py declares {known}.")
+    if absent := ", ".join(name for name in named if name and name not in schema.columns):
+        known = ", ".join(schema.columns)
+        raise UsageError(f"[data] in config.toml names {absent}; schema.py declares {known}.")
     kinds = {
         name: kind_of(column.dtype) for name, column in schema.columns.items() if name not in named
     }

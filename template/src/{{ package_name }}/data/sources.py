@@ -17,6 +17,7 @@ from ..utils.errors import UsageError
 
 BATCH_ROWS = 50_000
 BLOCK_BYTES = 8 << 20
+UNREADABLE = (pa.ArrowException, OSError, ValueError, csv.Error, SQLAlchemyError, ImportError)
 
 
 def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -48,7 +49,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
             yield from _delta_batches(source)
         else:
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
-    except (pa.ArrowException, OSError, UnicodeDecodeError, SQLAlchemyError, ImportError) as error:
+    except UNREADABLE as error:
         if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
             mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
             raise UsageError(f"{source} is no UTF-8 text. Convert it, as in: {mend}") from None

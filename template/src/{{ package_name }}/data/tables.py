@@ -74,8 +74,8 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
     try:
         return table.to_pyarrow_table()
     except (OSError, pa.ArrowException) as error:
-        which, said = f"Version {table.version()} of the table {name!r}", str(error).splitlines()[0]
-        raise UsageError(f"{which} can't be read: {said}.") from None
+        which = f"Version {table.version()} of the table {name!r}"
+        raise UsageError(f"{which} can't be read: {str(error).splitlines()[0]}.") from None
 
 
 def history(root: str, name: str) -> list[Version]:

@@ -109,7 +109,8 @@ def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFra
         columns[name] = cast = _cast(values, target)
         lost = cast.isna() & values.notna()
         if target in WANTED and lost.any():
-            for row in np.flatnonzero(lost & ~_reads_as_missing(values)).tolist():
+            said = ~values.astype("str").isin(MISSING_WORDS)
+            for row in np.flatnonzero(lost & said).tolist():
                 told = _quoted(values.iloc[row])
                 reasons[row, name] = f"{name} is {told}, not {WANTED[target]}"
     return pd.DataFrame(columns, index=frame.index), reasons
@@ -155,12 +156,6 @@ def _target(dtype: str) -> str:
     if kind == "number":
         return "float64" if dtype.lower().startswith("float") else "Int64"
     return {"flag": "boolean", "date": "datetime64[us]", "category": "str"}[kind]
-
-
-def _reads_as_missing(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        return pd.Series(data=False, index=values.index)
-    return values.astype("str").isin(MISSING_WORDS)
 
 
 def _cast(values: pd.Series, target: str) -> pd.Series:
