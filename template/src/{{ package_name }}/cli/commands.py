@@ -67,18 +67,19 @@ def _leaning_on(columns: list[str], settings: config.Settings) -> str:
 
 
 def _check(options: argparse.Namespace) -> Result:
-    from ..data.check import compare_sources, describe, fingerprint_of
+    from ..data.check import fingerprint_of
+    from ..data.compare import compare, describe
     from ..preprocessing.schema import Rows
 
     schema, root = Rows.to_schema(), config.load().tables
+    if options.b is None and not options.save:
+        raise UsageError("data check needs B to compare with, or --save FILE.")
+    a = fingerprint_of(options.a, schema, root)
     if options.save:
-        saved = fingerprint_of(options.a, schema, root)
-        Path(options.save).write_text(saved.to_json())
+        Path(options.save).write_text(a.to_json())
     if options.b is None:
-        if not options.save:
-            raise UsageError("data check needs B to compare with, or --save FILE.")
-        return f"Fingerprint {saved.digest} in {options.save}", {"fingerprint": saved.digest}, 0
-    found = compare_sources(options.a, options.b, schema, root)
+        return f"Fingerprint {a.digest} in {options.save}", {"fingerprint": a.digest}, 0
+    found = compare(a, fingerprint_of(options.b, schema, root))
     code = 1 if found.verdict == "different" else 0
     differences = [asdict(one) for one in found.differences]
     return describe(found), {"verdict": found.verdict, "differences": differences}, code

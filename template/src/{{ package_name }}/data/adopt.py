@@ -1,6 +1,5 @@
 """From a file to a project's schema and settings, with notes on what a person should look at."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,14 +115,6 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
 def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
     """Read the file as ingest does, without what no column can be declared for."""
-    if file.suffix.lower() == ".csv" and file.is_file():
-        with file.open("rb") as lines:
-            other = re.match(rb'[^,]*?\w"?([;\t|])[^,]*$', lines.readline())
-        if other:
-            raise UsageError(
-                f"{file} seems to be separated by {other[1].decode()!r}. Write it with commas and "
-                "decimal points: pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)."
-            )
     table = read_table(str(file))
     if table.num_rows < FEWEST_ROWS:
         raise UsageError(f"{file} holds {table.num_rows} rows; at least {FEWEST_ROWS} are needed.")
@@ -141,11 +132,7 @@ def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str])
     """Refuse a column that isn't there, or that is to play two parts."""
     for role, name in given:
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            raise UsageError(
-                f"--{role} {name}: the file has no such column.{meant} It has: {', '.join(names)}."
-            )
+            raise UsageError(f"--{role} {name}: no such column. It has: {', '.join(names)}.")
     # A key of several columns may well have the entity or the time among them.
     alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]
     for name in [*alone, *key]:
@@ -160,9 +147,8 @@ def _settle_target(rows: pd.DataFrame, target: str, now: dict[str, Any], notes: 
         what = f"is always {values.iloc[0]}" if len(values) else "has no value"
         raise UsageError(f"The target {target!r} {what}: there is nothing to learn.")
     if is_names(values) or values.dtype.kind == "M":
-        raise UsageError(
-            f"Target {target!r}: {distinct} different values in {len(values)} rows are no classes."
-        )
+        said = f"{distinct} different values in {len(values)} rows are no classes"
+        raise UsageError(f"The target {target!r}: {said}.")
     number = values.dtype in ("Int64", "float64")
     task = "regression" if number else "classification"
     if number and distinct <= CLASSES and (values % 1 == 0).all():
@@ -188,10 +174,8 @@ def _check_role(role: str, values: pd.Series) -> None:
     if missing:
         raise UsageError(f"The {role} {name!r} is missing in {missing} rows: name another column.")
     if role == "time" and values.dtype.kind != "M":
-        raise UsageError(
-            f"--time {name} holds no dates, but such as {str(values.iloc[0])!r}: write them as "
-            "ISO 8601 does, such as 2024-03-23 or 2024-03-23T20:21:09."
-        )
+        found = f"no dates, but such as {str(values.iloc[0])!r}"
+        raise UsageError(f"--time {name} holds {found}: use ISO 8601, 2024-03-23T20:21:09.")
     if values.dtype == "float64":
         raise UsageError(f"The {role} {name!r} holds decimal numbers: name whole ones or text.")
 

@@ -1,4 +1,4 @@
-"""Compares two tables wherever they are: files, versions of tables, or saved fingerprints."""
+"""The fingerprint of a table wherever it is: a file, a version of a table, or saved before."""
 
 from pathlib import Path
 
@@ -7,32 +7,23 @@ import pyarrow as pa
 
 from ..utils.errors import UsageError
 from . import tables
-from .compare import Comparison, compare, describe
 from .fingerprint import Fingerprint, fingerprint
 from .sources import read_batches
 from .validation import conform
 
-__all__ = ["compare_sources", "describe"]
 
-
-def compare_sources(a: str, b: str, schema: pandera.DataFrameSchema, root: str) -> Comparison:
-    """Compare two sources by their fingerprints.
+def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> Fingerprint:
+    """Return the fingerprint of a source.
 
     Parameters
     ----------
-    a, b
+    source
         A `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json` file
         that holds a saved fingerprint.
     schema
-        Gives the columns of CSV files their types; other sources bring their own.
+        Gives the columns of a CSV file their types; other sources bring their own.
     root
         Where the project's tables are.
-    """
-    return compare(fingerprint_of(a, schema, root), fingerprint_of(b, schema, root))
-
-
-def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> Fingerprint:
-    """Return the fingerprint of a source; see `compare_sources`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What each column is for, read from the schema and the `[data]` settings."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandera.pandas as pa
 
@@ -56,12 +56,9 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
         A role names a column that the schema doesn't have, or no input is left.
     """
     named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
-    for name in named:
-        if name is not None and name not in schema.columns:
-            raise UsageError(
-                f"[data] in config.toml names the column {name!r}, which preprocessing/schema.py "
-                f"does not declare. It declares: {', '.join(schema.columns)}."
-            )
+    if absent := ", ".join(name for name in named if name and name not in schema.columns):
+        known = ", ".join(schema.columns)
+        raise UsageError(f"[data] in config.toml names {absent}; schema.py declares {known}.")
     kinds = {
         name: kind_of(column.dtype) for name, column in schema.columns.items() if name not in named
     }
@@ -72,16 +69,15 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
 
 def limits(column: pa.Column) -> tuple[float | None, float | None]:
     """Return the declared lower and upper limit of a column, None where there is none."""
-    low = high = None
-    for check in column.checks:
-        low = check.statistics.get("min_value", low)
-        high = check.statistics.get("max_value", high)
-    return low, high
+    said = _said(column)
+    return said.get("min_value"), said.get("max_value")
 
 
 def categories(column: pa.Column) -> list[str] | None:
     """Return the values that a column may take, None where any is allowed."""
-    for check in column.checks:
-        if "allowed_values" in check.statistics:
-            return list(check.statistics["allowed_values"])
-    return None
+    known = _said(column).get("allowed_values")
+    return None if known is None else list(known)
+
+
+def _said(column: pa.Column) -> dict[str, Any]:
+    return {name: value for check in column.checks for name, value in check.statistics.items()}

@@ -45,16 +45,10 @@ def describe(comparison: Comparison) -> str:
     verdict, found = f"Verdict: {comparison.verdict}", comparison.differences
     if not found:
         return verdict
-    rows = [(d.column or "(table)", d.statistic, _text(d.a), _text(d.b)) for d in found]
-    table = pd.DataFrame(rows, columns=["column", "statistic", "A", "B"]).to_string(index=False)
-    return "\n".join([verdict, "", table, "", *dict.fromkeys(d.sentence for d in found)])
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    text = "-" if value is None else f"{value:,}" if isinstance(value, int) else value
-    return text if len(text) <= 40 else text[:39] + "…"
+    rows = [(d.column or "(table)", d.statistic, d.a, d.b) for d in found]
+    table = pd.DataFrame(rows, columns=["column", "statistic", "A", "B"], dtype=object).fillna("-")
+    shown = table.to_string(index=False, float_format="{:.10g}".format, max_colwidth=40)
+    return "\n".join([verdict, "", shown, "", *dict.fromkeys(d.sentence for d in found)])
 
 
 def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
@@ -72,8 +66,7 @@ def _rows(a: Fingerprint, b: Fingerprint) -> Iterator[Difference]:
     if after > before:
         return
     for name, old in a.columns.items():
-        new = b.columns.get(name)
-        if new and _is_cut(old, new, 1 - after / before):
+        if (new := b.columns.get(name)) and _is_cut(old, new, 1 - after / before):
             x, y = _readable(old, "max"), _readable(new, "max")
             sentence = f"`{name}` ends at {y}, not {x}: is the end cut off?"
             yield Difference(name, "max", x, y, kind, sentence)
@@ -165,9 +158,9 @@ def _readable(column: Column, statistic: str) -> Value:
 def _explain(a: Column, b: Column, moved: list[str]) -> tuple[str, str]:
     """Return the kind of difference between columns of as many rows, and words on it."""
     if gap := abs(a.nulls - b.nulls):
-        by = f", by {(b.total - a.total) / gap:.4g} on average" if _size(a, b) else ""
-        filled = "nulls filled", f"{gap:,} nulls are filled{by}"
-        return filled if a.nulls > b.nulls else ("nulls appeared", f"{gap:,} more nulls than in A")
+        if a.nulls > b.nulls:
+            return "nulls filled", f"{gap:,} nulls are filled"
+        return "nulls appeared", f"{gap:,} more nulls than in A"
     (new, of), (gone, _) = _new(a, b), _new(b, a)
     if {a.type, b.type} <= {"float", "float32"}:
         if a.coarse == b.coarse and set(moved) <= {"distinct"}:

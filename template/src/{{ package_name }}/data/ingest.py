@@ -1,6 +1,7 @@
 """From a source to the next version of a table: read, screen, fingerprint, write."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -14,9 +15,6 @@ from .columns import describe
 from .fingerprint import fingerprint
 from .sources import is_query, read_table
 from .validation import Screened, conform, declared_types, nullable_type, screen
-
-QUARANTINE = "_quarantine"
-"""Appended to a table's name for the table of its bad rows."""
 
 
 @dataclass(frozen=True)
@@ -50,50 +48,44 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         A declared column is missing, a row is bad and the policy is `fail`, or more rows are bad
         than `max_bad_share` allows. Nothing is written then.
     """
-    raw = _read(source, schema, settings.data)
-    named = without_password(source)
+    data, shown = settings.data, without_password(source)
+    raw = _read(source, schema, data)
     declared = _columns_of(name, raw, schema, settings)
-    gone = [column for column in declared.columns if column not in raw]
-    if gone:
-        raise ColumnsGone(named, gone)
-    screened = screen(raw, declared, settings.data.key)
-    counted = screened.bad["reason"].value_counts().head(10)
-    reasons = {str(reason): int(count) for reason, count in counted.items()}
-    _hold_against_policy(named, screened, reasons, settings.data)
+    if gone := [column for column in declared.columns if column not in raw]:
+        raise ColumnsGone(shown, gone)
+    screened = screen(raw, declared, data.key)
+    reasons: dict[Any, int] = screened.bad["reason"].value_counts().head(10).to_dict()
+    _hold_against_policy(shown, screened, reasons, data)
 
     # A database promises no order; with a key the table's is always the same.
-    rows = screened.good.sort_values(settings.data.key) if settings.data.key else screened.good
+    rows = screened.good.sort_values(data.key) if data.key else screened.good
     good = pyarrow.Table.from_pandas(rows, preserve_index=False)
     content = fingerprint(good)
-    done = Ingested(
-        table=name,
-        version=-1,
-        fingerprint=content.digest,
-        source=named,
-        rows=len(screened.good),
-        bad=len(screened.bad),
-        reasons=reasons,
-    )
-    facts = asdict(done) | {"content": content.to_json()}
-    if len(screened.bad) and settings.data.bad_rows == "quarantine":
+    facts: dict[str, Any] = {
+        "table": name,
+        "fingerprint": content.digest,
+        "source": shown,
+        "rows": len(screened.good),
+        "bad": len(screened.bad),
+        "reasons": reasons,
+    }
+    more: dict[str, Any] = {"content": content.to_json()}
+    if len(screened.bad) and data.bad_rows == "quarantine":
         kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
-        quarantine = f"{name}{QUARANTINE}"
-        facts["quarantine"] = tables.write(settings.tables, quarantine, kept, asdict(done))
-    version = tables.write(settings.tables, name, good, facts)
-    return replace(done, version=version)
+        more["quarantine"] = tables.write(settings.tables, f"{name}_quarantine", kept, facts)
+    version = tables.write(settings.tables, name, good, facts | more)
+    return Ingested(version=version, **facts)
 
 
-def ingest_all(schema: pa.DataFrameSchema, settings: Settings) -> list[Ingested]:
-    """Ingest every source named in `[data.sources]`."""
-    sources = settings.data.sources.items()
-    return [ingest(from_root(source), name, schema, settings) for name, source in sources]
-
-
-def ingest_missing(schema: pa.DataFrameSchema, settings: Settings) -> None:
-    """Ingest the sources whose table has no version yet."""
-    for name, source in settings.data.sources.items():
-        if not tables.exists(settings.tables, name):
-            ingest(from_root(source), name, schema, settings)
+def ingest_all(
+    schema: pa.DataFrameSchema, settings: Settings, *, only_new: bool = False
+) -> list[Ingested]:
+    """Ingest every source named in `[data.sources]`, or only those whose table has no version."""
+    return [
+        ingest(from_root(source), name, schema, settings)
+        for name, source in settings.data.sources.items()
+        if not (only_new and tables.exists(settings.tables, name))
+    ]
 
 
 def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:
@@ -112,22 +104,15 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     joined = pd.DataFrame()
     for name, version in versions.items():
         table = tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
-        twice = (set(table) & set(joined)) - set(settings.data.key)
-        if twice:
-            raise UsageError(
-                f"{', '.join(sorted(twice))}: in the table {name!r} and in another of "
-                "[data.sources]. Besides the key, each column must come from one."
-            )
+        if twice := ", ".join((set(table) & set(joined)) - set(settings.data.key)):
+            raise UsageError(f"{twice}: in {name!r} and in another source; keep it in one of them.")
         joined = table if joined.empty else joined.merge(table, on=settings.data.key)
-    absent = [column for column in schema.columns if column not in joined]
-    if absent:
-        raise UsageError(
-            f"No table has {', '.join(absent)}, which schema.py declares: ingest a source that "
-            "does with `make data`."
-        )
+    if absent := [column for column in schema.columns if column not in joined]:
+        raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
     if reasons:
-        raise UsageError(f"The tables no longer fit schema.py: {reasons[0][1]}. Run `make data`.")
+        first = next(iter(reasons.values()))
+        raise UsageError(f"The tables no longer fit schema.py: {first}. Run `make data`.")
     return frame.astype(declared_types(schema))
 
 
@@ -166,14 +151,14 @@ def _hold_against_policy(
     source: str, screened: Screened, reasons: dict[str, int], data: Data
 ) -> None:
     bad, total = len(screened.bad), len(screened.bad) + len(screened.good)
-    if not bad:
+    allowed = 0 if data.bad_rows == "fail" else data.max_bad_share
+    if not bad or (bad < total and bad / total <= allowed):
         return
+    broken = "break the schema"
+    if data.bad_rows != "fail":
+        broken = f"are bad, more than max_bad_share = {allowed:.0%} allows"
     why = "; ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:3])
-    first = f"first at row {screened.bad['row'].iloc[0]}"
-    if data.bad_rows == "fail":
-        raise GateRefused(f"{source}: {bad} of {total} rows break the schema, {first}: {why}.")
-    if bad == total or bad / total > data.max_bad_share:
-        raise GateRefused(
-            f"{source}: {bad} of {total} rows are bad, more than max_bad_share = "
-            f"{data.max_bad_share:.0%} allows, {first}: {why}."
-        )
+    raise GateRefused(
+        f"{source}: {bad} of {total} rows {broken}, "
+        f"first at row {screened.bad['row'].iloc[0]}: {why}."
+    )

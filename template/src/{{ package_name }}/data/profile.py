@@ -3,6 +3,7 @@
 Counts are additive, so a month is the sum of its days, and no row has to be kept to compare.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -29,23 +30,19 @@ class Distribution(BaseModel):
 
     def count(self, values: pd.Series) -> np.ndarray:
         """Return the counts of other values in the same bins, shape (n_bins,)."""
-        found = np.zeros(self._bins + 2, dtype=int)
-        if self.edges is not None:
-            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
-            numbers = numbers[~np.isnan(numbers)]
-            bins = np.searchsorted(self.edges, numbers, "right")
-            found[: self._bins] = np.bincount(bins, minlength=self._bins)
-        else:
-            place = {label: number for number, label in enumerate(self.labels)}
-            flags = place.keys() <= {"true", "false"}
+        if self.edges is None:
+            flags = set(self.labels) <= {"true", "false"}
+            known: Counter[str] = Counter()
             for value, count in values.value_counts().items():
-                found[place.get(_label(value, flags=flags), self._bins)] += count
-        found[-1] = len(values) - found.sum()
-        return found
-
-    @property
-    def _bins(self) -> int:
-        return len(self.labels) if self.edges is None else len(self.edges) + 1
+                known[_label(value, flags=flags)] += count
+            inside = [known[label] for label in self.labels]
+            other = known.total() - sum(inside)
+        else:
+            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+            bins = np.searchsorted(self.edges, numbers[~np.isnan(numbers)], "right")
+            inside = np.bincount(bins, minlength=len(self.edges) + 1).tolist()
+            other = 0
+        return np.array([*inside, other, len(values) - sum(inside) - other])
 
     @property
     def names(self) -> list[str]:

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-import pyarrow
-import pyarrow.csv
-import pyarrow.parquet
 
 from ..utils.errors import UsageError
 from .columns import Columns, categories, kind_of, limits
+from .sinks import appearing
 from .validation import declared_types
 
 CHUNK_ROWS = 50_000
@@ -30,35 +28,22 @@ def generate(
     schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int = 1
 ) -> pd.DataFrame:
     """Return `rows` invented rows, in the declared types."""
-    return pd.concat(list(generate_chunks(schema, columns, rows, seed)), ignore_index=True)
+    return pd.concat(list(_chunks(schema, columns, rows, seed)), ignore_index=True)
 
 
 def write_file(
     path: Path, schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int
 ) -> None:
-    """Write invented rows to a `.csv` or `.parquet` file, holding one chunk at a time.
+    """Write invented rows to a `.csv`, `.parquet` or `.delta`, holding one chunk at a time.
 
     Raises
     ------
     UsageError
-        The ending is another.
+        The ending is another, or `rows` is not positive.
     """
-    if path.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"{path}: expected a name that ends in .csv or .parquet.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chunks = (
-        pyarrow.Table.from_pandas(chunk, preserve_index=False)
-        for chunk in generate_chunks(schema, columns, rows, seed)
-    )
-    first = next(chunks)
-    if path.suffix == ".csv":
-        writer = pyarrow.csv.CSVWriter(path, first.schema)
-    else:
-        writer = pyarrow.parquet.ParquetWriter(path, first.schema)
-    with writer:
-        writer.write_table(first)
-        for chunk in chunks:
-            writer.write_table(chunk)
+    with appearing(path) as write:
+        for chunk in _chunks(schema, columns, rows, seed):
+            write(chunk)
 
 
 def example_row(schema: pa.DataFrameSchema, columns: Columns) -> dict[str, Any]:
@@ -68,21 +53,15 @@ def example_row(schema: pa.DataFrameSchema, columns: Columns) -> dict[str, Any]:
     return row
 
 
-def generate_chunks(
+def _chunks(
     schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int
 ) -> Iterator[pd.DataFrame]:
-    """Yield invented rows in chunks of the same content whatever `rows` is.
-
-    Raises
-    ------
-    UsageError
-        `rows` is not positive.
-    """
+    """Yield invented rows in chunks of the same content whatever `rows` is."""
     if rows < 1:
         raise UsageError(f"--rows is {rows}: at least one row is needed.")
     for start in range(0, rows, CHUNK_ROWS):
         whole = _chunk(schema, columns, start, np.random.default_rng([seed, start]))
-        yield whole.head(min(CHUNK_ROWS, rows - start))
+        yield whole.head(rows - start)
 
 
 def _chunk(
@@ -108,11 +87,8 @@ def _chunk(
             if column.nullable:
                 made[name] = made[name].mask(rng.random(CHUNK_ROWS) < MISSING_SHARE)
     position = 1 / (1 + np.exp(1 - score))
-    for name, column in schema.columns.items():
-        if name not in made:
-            made[name] = _values(column, position)
-    frame = pd.DataFrame({name: made[name] for name in schema.columns})
-    return frame.astype(declared_types(schema))
+    rest = {name: _values(column, position) for name, column in schema.columns.items()}
+    return pd.DataFrame(rest | made).astype(declared_types(schema))
 
 
 def _weights(names: list[str]) -> dict[str, float]:

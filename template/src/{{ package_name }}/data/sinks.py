@@ -13,23 +13,24 @@ import pyarrow.parquet
 
 from ..utils.errors import UsageError
 
-SUFFIXES = [".csv", ".parquet", ".delta"]
-
-
-def check_name(output: Path) -> None:
-    """Refuse a name whose ending tells no format."""
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}.")
-
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     """Write frames to a file or Delta table that shows up under its name only when all went well.
 
     No file is left where no row was written.
+
+    Raises
+    ------
+    UsageError
+        The name's ending tells no format.
     """
+    if path.suffix not in {".csv", ".parquet", ".delta"}:
+        raise UsageError(f"{path}: expected a name that ends in .csv, .parquet or .delta.")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    csv = path.suffix == ".csv"
+    kind: Any = pyarrow.csv.CSVWriter if csv else pyarrow.parquet.ParquetWriter
     writer: Any = None
 
     def write(frame: pd.DataFrame) -> None:
@@ -38,27 +39,21 @@ def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
             return
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         if writer is None:
-            csv = path.suffix == ".csv"
-            kind: Any = pyarrow.csv.CSVWriter if csv else pyarrow.parquet.ParquetWriter
             writer = kind(scratch, table.schema)
-        writer.write_table(table.cast(writer.schema) if path.suffix != ".csv" else table)
+        writer.write_table(table if csv else table.cast(writer.schema))
 
     try:
         yield write
         if writer is not None:
             writer.close()
-        if path.suffix == ".delta":
-            if writer is not None:
-                _commit(scratch, path)
-        else:
+            _to_delta(scratch, path) if path.suffix == ".delta" else scratch.replace(path)
+        elif path.suffix != ".delta":
             path.unlink(missing_ok=True)
-            if writer is not None:
-                scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _commit(rows: Path, table: Path) -> None:
+def _to_delta(rows: Path, table: Path) -> None:
     """Make the rows the next version of a Delta table, whose earlier versions stay readable."""
     from deltalake import write_deltalake  # noqa: PLC0415 - the image of a service leaves it out
 

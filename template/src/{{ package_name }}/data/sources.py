@@ -1,5 +1,7 @@
 """Where rows come from: CSV, Parquet, Delta or a database, read in batches as Arrow."""
 
+import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from ..utils.config import without_password
 from ..utils.errors import UsageError
 
 BATCH_ROWS = 50_000
+BLOCK_BYTES = 8 << 20
+UNREADABLE = (pa.ArrowException, OSError, ValueError, csv.Error, SQLAlchemyError, ImportError)
 
 
 def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -30,12 +34,11 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     path = Path(source)
     if "://" not in source and not path.exists():
         raise UsageError(f"{source} does not exist.")
-    if is_query(source):
-        yield from _query_batches(source, batch_rows)
-        return
     try:
-        if path.suffix.lower() == ".csv":
-            yield from _rebatch(_open_csv(path), batch_rows)
+        if is_query(source):
+            yield from _query_batches(source, batch_rows)
+        elif path.suffix.lower() == ".csv":
+            yield from _csv_batches(path, batch_rows)
         elif path.suffix.lower() in {".parquet", ".pq"}:
             # pre_buffer keeps what was read until the end: the whole file, in memory.
             with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
@@ -46,14 +49,12 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
             yield from _delta_batches(source)
         else:
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-            raise UsageError(
-                f"{source} is no UTF-8 text. If it is a CSV in another encoding, convert it, "
-                "for example: iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
-            ) from None
+            mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
+            raise UsageError(f"{source} is no UTF-8 text. Convert it, as in: {mend}") from None
         first_line = str(error).splitlines()[0]
-        raise UsageError(f"{source} can't be read: {first_line}") from None
+        raise UsageError(f"{without_password(source)} can't be read: {first_line}") from None
 
 
 def read_table(source: str) -> pa.Table:
@@ -77,31 +78,30 @@ def is_query(source: str) -> bool:
 
 def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     url, _, query = source.partition("#")
-    try:
-        with create_engine(url).connect().execution_options(stream_results=True) as connection:
-            frames = pd.read_sql(
-                text(query), connection, chunksize=batch_rows, dtype_backend="pyarrow"
-            )
-            for frame in frames:
-                yield from pa.Table.from_pandas(frame, preserve_index=False).to_batches()
-    except (SQLAlchemyError, ImportError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UsageError(f"{without_password(source)} can't be read: {first_line}") from None
+    with create_engine(url).connect().execution_options(stream_results=True) as connection:
+        frames = pd.read_sql(text(query), connection, chunksize=batch_rows, dtype_backend="pyarrow")
+        for frame in frames:
+            yield from pa.Table.from_pandas(frame, preserve_index=False).to_batches()
 
 
-def _open_csv(path: Path) -> Iterator[pa.RecordBatch]:
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    if not header.strip():
+def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    if not names:
         raise UsageError(f"{path} is empty.")
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    in_order = pyarrow.csv.ReadOptions(use_threads=False)  # so that a bad line is told by number
-    names = pyarrow.csv.open_csv(path, in_order, parse).schema.names
+    if len(names) == 1 and (other := re.search(r"[;\t|]", names[0])):
+        mend = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)"
+        raise UsageError(f"{path} seems to be separated by {other[0]!r}. Use commas: {mend}.")
     _refuse_twins(str(path), names)
+    in_order = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
     as_text = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    yield from pyarrow.csv.open_csv(path, in_order, parse, as_text)
+    # In order, a bad line is told by its number.
+    for block in pyarrow.csv.open_csv(path, in_order, parse, as_text):
+        for start in range(0, len(block), batch_rows):
+            yield block.slice(start, batch_rows)
 
 
 def _refuse_twins(source: str, names: list[str]) -> None:
@@ -117,19 +117,3 @@ def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
         yield from DeltaTable(source).to_pyarrow_dataset().to_batches()
     except DeltaError as error:
         raise UsageError(f"{source} is no readable Delta table: {error}") from None
-
-
-def _rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Cut and join batches to a fixed number of rows, as CSV blocks are counted in bytes."""
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        held.append(batch)
-        count += batch.num_rows
-        if count >= rows:
-            table = pa.Table.from_batches(held).combine_chunks()
-            whole = count - count % rows
-            yield from table.slice(0, whole).to_batches(max_chunksize=rows)
-            held, count = table.slice(whole).to_batches(), count - whole
-    if count:
-        yield from pa.Table.from_batches(held).combine_chunks().to_batches(max_chunksize=rows)

@@ -6,7 +6,6 @@ nothing that a reader sees, and of two writers at once each gets its own version
 
 import json
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +16,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from ..utils.errors import UsageError
 
-ATTEMPTS = 50
-"""A write that another writer overtook is tried again: at least one of them wins each round."""
+PATIENCE = 1.0
+"""A write that another overtook is tried again after longer pauses, in seconds, up to this one."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,27 @@ def write(root: str, name: str, rows: pa.Table, facts: dict[str, Any]) -> int:
     facts
         Kept in the commit, and given back by `history`.
     """
-    mark = uuid.uuid4().hex
-    properties = CommitProperties(
-        {"slipway": json.dumps(facts), "mark": mark}, max_commit_retries=0
-    )
-    for attempt in range(1, ATTEMPTS + 1):
+    pause = 0.0
+    while True:
+        time.sleep(pause)
+        before = _open(root, name) if exists(root, name) else None
+        version = before.version() + 1 if before else 0
+        said = {"slipway": json.dumps(facts), "written_as": str(version)}
         try:
             write_deltalake(
-                f"{root}/{name}",
+                before or f"{root}/{name}",
                 rows,
-                mode="overwrite",
-                schema_mode="overwrite",
-                commit_properties=properties,
+                mode="overwrite" if before else "error",
+                schema_mode="overwrite" if before else None,
+                commit_properties=CommitProperties(said, max_commit_retries=0),
             )
-            break
-        except CommitFailedError:
-            if attempt == ATTEMPTS:
+        except DeltaError as error:
+            overtaken = isinstance(error, CommitFailedError) or "already exists" in str(error)
+            if not overtaken or pause > PATIENCE:
                 raise
-            time.sleep(0.02 * attempt)
-    commits = _commits(root, name)
-    return next(int(commit["version"]) for commit in commits if commit.get("mark") == mark)
+            pause += 0.02
+        else:
+            return version
 
 
 def exists(root: str, name: str) -> bool:
@@ -74,10 +74,8 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
     try:
         return table.to_pyarrow_table()
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(
-            f"Version {table.version()} of the table {name!r} can't be read: "
-            f"{str(error).splitlines()[0]}."
-        ) from None
+        which = f"Version {table.version()} of the table {name!r}"
+        raise UsageError(f"{which} can't be read: {str(error).splitlines()[0]}.") from None
 
 
 def history(root: str, name: str) -> list[Version]:
@@ -85,29 +83,13 @@ def history(root: str, name: str) -> list[Version]:
     return [
         Version(
             table=name,
-            version=int(commit["version"]),
+            # Delta counts back from the version it opened: wrong if one came in meanwhile.
+            version=int(commit.get("written_as", commit["version"])),
             written=datetime.fromtimestamp(commit["timestamp"] / 1000, UTC),
             facts=json.loads(commit.get("slipway", "{}")),
         )
-        for commit in _commits(root, name)
+        for commit in _open(root, name).history()
     ]
-
-
-def latest(root: str, name: str) -> Version:
-    """Return the newest version of a table."""
-    return history(root, name)[0]
-
-
-def _commits(root: str, name: str) -> list[dict[str, Any]]:
-    """Return all commits of a table, newest first.
-
-    Delta numbers them from the version it opened; one that came in meanwhile would shift them all.
-    """
-    while True:
-        table = _open(root, name)
-        commits = table.history()
-        if table.version() == _open(root, name).version():
-            return commits
 
 
 def _open(root: str, name: str, version: int | None = None) -> DeltaTable:

@@ -4,7 +4,6 @@ This is the one boundary at which types and missing values are made uniform: a m
 text type and asked with another may silently predict something else.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +21,18 @@ MISSING = "(missing)"
 MISSING_WORDS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """Read as missing where a number, flag or date is expected; in text only the empty string is."""
 
-TRUTH = {"true": True, "1": True, "1.0": True, "yes": True, "t": True, "y": True} | {
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-    "f": False,
-    "n": False,
+TRUTH: dict[str, bool] = dict.fromkeys(["true", "1", "1.0", "yes", "t", "y"], True)
+TRUTH |= dict.fromkeys(["false", "0", "0.0", "no", "f", "n"], False)
+
+WANTED = {
+    "Int64": "a whole number",
+    "float64": "a finite number",
+    "boolean": "true or false",
+    "datetime64[us]": "a date",
 }
+
+Reasons = dict[tuple[int, str], str]
+"""What is wrong with a row, by its place and the column."""
 
 
 @dataclass(frozen=True)
@@ -68,40 +71,28 @@ def screen(
     """
     absent = [name for name in schema.columns if name not in frame.columns]
     if absent:
-        raise UsageError(
-            f"Missing column{'s' if len(absent) > 1 else ''}: {', '.join(absent)}. "
-            f"The data has: {', '.join(map(str, frame.columns))}."
-        )
+        there = ", ".join(map(str, frame.columns))
+        raise UsageError(f"Missing column: {', '.join(absent)}. The data has: {there}.")
     raw = frame.reset_index(drop=True)
     typed, reasons = conform(raw, schema)
-    if not (reasons or key or schema.checks) and all(
-        _keeps(typed[name], column) for name, column in schema.columns.items()
-    ):
+    _check(typed, schema, reasons)
+    unique = [[name] for name, column in schema.columns.items() if column.unique]
+    for names in filter(None, [*unique, key]):
+        twice = typed.duplicated(names, keep=False) & typed[names].notna().all(axis=1)
+        _note(reasons, twice, "/".join(names), "is not unique")
+    types = declared_types(schema)
+    if not reasons:
         none = pd.DataFrame(columns=[*schema.columns, "row", "reason"])
-        return Screened(typed.astype(declared_types(schema)), np.arange(len(raw)), none)
-    uncast = {(row, reason.partition(" is ")[0]) for row, reason in reasons}
-    reasons += [
-        (row, reason)
-        for row, reason in _broken_checks(typed, schema)
-        if (row, reason.removesuffix(" is missing")) not in uncast
-    ]
-    if key:
-        twice = typed.duplicated(key, keep=False) & typed[key].notna().all(axis=1)
-        name = "/".join(key)
-        reasons += [(row, f"{name} is not unique") for row in np.flatnonzero(twice).tolist()]
+        return Screened(typed.astype(types), np.arange(len(raw)), none)
 
-    found = pd.DataFrame(reasons, columns=["row", "reason"]).drop_duplicates()
-    why: pd.Series = found.groupby("row", sort=True)["reason"].agg("; ".join)
+    why = pd.Series(reasons).groupby(level=0).agg("; ".join)
     bad = raw.loc[why.index, list(schema.columns)].astype("str")
     bad = bad.assign(row=why.index, reason=why).reset_index(drop=True)
-    kept = np.setdiff1d(np.arange(len(raw)), why.index.to_numpy(dtype=int))
-    good = typed.iloc[kept].reset_index(drop=True)
-    return Screened(good.astype(declared_types(schema)), kept, bad)
+    good = typed.drop(index=why.index)
+    return Screened(good.reset_index(drop=True).astype(types), good.index.to_numpy(), bad)
 
 
-def conform(
-    frame: pd.DataFrame, schema: pa.DataFrameSchema
-) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:
     """Cast each declared column, and say which values can't be cast.
 
     Returns
@@ -109,31 +100,29 @@ def conform(
     frame
         The declared columns: `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
     reasons
-        (row, reason) of every value that could not be cast; the value itself is missing then.
+        Of every value that could not be cast; the value itself is missing then.
     """
     columns: dict[str, pd.Series] = {}
-    reasons: list[tuple[int, str]] = []
+    reasons: Reasons = {}
     for name, column in schema.columns.items():
-        values = frame[name]
-        cast = _cast(values, str(column.dtype))
+        values, target = frame[name], _target(str(column.dtype))
+        columns[name] = cast = _cast(values, target)
         lost = cast.isna() & values.notna()
-        if kind_of(column.dtype) != "category" and lost.any():
-            failed = np.flatnonzero(lost & ~_reads_as_missing(values))
-            wanted = _WANTED[_target(str(column.dtype))]
-            reasons += [
-                (row, f"{name} is {values.iloc[row]!r}, not {wanted}") for row in failed.tolist()
-            ]
-        columns[name] = cast
+        if target in WANTED and lost.any():
+            said = ~values.astype("str").isin(MISSING_WORDS)
+            for row in np.flatnonzero(lost & said).tolist():
+                told = _quoted(values.iloc[row])
+                reasons[row, name] = f"{name} is {told}, not {WANTED[target]}"
     return pd.DataFrame(columns, index=frame.index), reasons
 
 
 def declared_types(schema: pa.DataFrameSchema) -> dict[str, str]:
     """Return the type each declared column has once its rows are known to be good."""
+    types = {name: _target(str(column.dtype)) for name, column in schema.columns.items()}
     plain = {"Int64": "int64", "boolean": "bool"}
     return {
-        name: target if column.nullable else plain.get(target, target)
-        for name, column in schema.columns.items()
-        for target in [_target(str(column.dtype))]
+        name: target if schema.columns[name].nullable else plain.get(target, target)
+        for name, target in types.items()
     }
 
 
@@ -162,15 +151,6 @@ def to_inputs(typed: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return inputs
 
 
-_WANTED = {
-    "Int64": "a whole number",
-    "float64": "a finite number",
-    "boolean": "true or false",
-    "datetime64[us]": "a date",
-    "str": "a text",
-}
-
-
 def _target(dtype: str) -> str:
     kind = kind_of(dtype)
     if kind == "number":
@@ -178,14 +158,7 @@ def _target(dtype: str) -> str:
     return {"flag": "boolean", "date": "datetime64[us]", "category": "str"}[kind]
 
 
-def _reads_as_missing(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        return pd.Series(data=False, index=values.index)
-    return values.astype("str").isin(MISSING_WORDS)
-
-
-def _cast(values: pd.Series, dtype: str) -> pd.Series:
-    target = _target(dtype)
+def _cast(values: pd.Series, target: str) -> pd.Series:
     if target == "str":
         return _as_text(values)
     if target == "datetime64[us]":
@@ -222,48 +195,53 @@ def _as_text(values: pd.Series) -> pd.Series:
     return text.where(text != "")
 
 
-def _keeps(values: pd.Series, column: pa.Column) -> bool:
-    """Whether a column surely keeps its checks; pandera takes longer to say so."""
-    if (values.isna().any() and not column.nullable) or (column.unique and not values.is_unique):
-        return False
-    tests: dict[str | None, Callable[[dict[str, Any]], Any]] = {
-        "greater_than_or_equal_to": lambda known: values.min() >= known["min_value"],
-        "less_than_or_equal_to": lambda known: values.max() <= known["max_value"],
-        "isin": lambda known: values.dropna().isin(known["allowed_values"]).all(),
-    }
-    if any(check.name not in tests for check in column.checks):
-        return False
-    return bool(values.isna().all()) or all(tests[c.name](c.statistics) for c in column.checks)
+def _check(typed: pd.DataFrame, schema: pa.DataFrameSchema, reasons: Reasons) -> None:
+    """Note the rows that break the schema."""
+    for name, column in schema.columns.items():
+        values = typed[name]
+        if not column.nullable:
+            _note(reasons, values.isna(), name, "is missing")
+        for check in column.checks:
+            broken, rule = _broken(check, typed, name)
+            rows = np.flatnonzero(broken.fillna(value=False)).tolist()
+            for row, value in zip(rows, values.iloc[rows].tolist(), strict=True):
+                reasons.setdefault((row, name), f"{name} is {_quoted(value)}{rule}")
+    for check in schema.checks:
+        _note(reasons, _asked(check, typed), "the row", f"breaks {check.error or check.name}")
 
 
-def _broken_checks(typed: pd.DataFrame, schema: pa.DataFrameSchema) -> list[tuple[int, str]]:
-    """Run pandera's checks on all rows at once; types were settled by `conform`."""
-    untyped = {
-        name: pa.Column(None, column.checks, nullable=column.nullable, unique=column.unique)
-        for name, column in schema.columns.items()
-    }
-    try:
-        pa.DataFrameSchema(untyped, checks=schema.checks).validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-    else:
-        return []
-    whole = cases[cases["index"].isna()]
-    if len(whole):
-        raise GateRefused(f"The table breaks the check {whole['check'].iloc[0]!r} of schema.py.")
-    return [
-        (int(case.index), _explain(str(case.column), str(case.check), case.failure_case))
-        for case in cases.set_index("index").reset_index().itertuples(index=False)
-    ]
+def _note(reasons: Reasons, broken: pd.Series, what: str, said: str) -> None:
+    """Note what is wrong with rows, unless something is known of the same column."""
+    for row in np.flatnonzero(broken).tolist():
+        reasons.setdefault((row, what), f"{what} {said}")
 
 
-def _explain(column: str, check: str, value: object) -> str:
-    argument = check.partition("(")[2].rstrip(")")
-    words = {
-        "not_nullable": f"{column} is missing",
-        "field_uniqueness": f"{column} is not unique",
-        "isin": f"{column} is {value!r}, an unknown category",
-        "greater_than_or_equal_to": f"{column} is {value}, below {argument}",
-        "less_than_or_equal_to": f"{column} is {value}, above {argument}",
-    }
-    return words.get(check.partition("(")[0], f"{column} is {value!r}: breaks {check}")
+def _broken(check: pa.Check, typed: pd.DataFrame, column: str) -> tuple[pd.Series, str]:
+    """Return which rows break a check, and what is said of their values.
+
+    The usual checks are made here: pandera takes several times as long.
+    """
+    values: pd.Series = typed[column]
+    bound: Any = next(iter((check.statistics or {}).values()), None)
+    match check.name:
+        case "greater_than_or_equal_to":
+            return values < bound, f", below {bound}"
+        case "less_than_or_equal_to":
+            return values > bound, f", above {bound}"
+        case "isin":
+            return values.notna() & ~values.isin(bound), ", an unknown category"
+    return _asked(check, typed, column), f": breaks {check.error or check.name}"
+
+
+def _asked(check: pa.Check, typed: pd.DataFrame, column: str | None = None) -> pd.Series:
+    kept = check(typed, column).check_output
+    if isinstance(kept, bool) and not kept:
+        told = check.error or check.name
+        raise GateRefused(f"The table breaks the check {told!r} of schema.py.")
+    if isinstance(kept, pd.DataFrame):
+        kept = kept.all(axis=1)
+    return pd.Series(kept, index=typed.index).eq(other=False)
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) else str(value)

@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 from tqdm import tqdm
 
-from ..data.sinks import appearing, check_name
+from ..data.sinks import appearing
 from ..data.sources import read_batches
 from ..data.validation import Screened, conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
@@ -53,13 +53,12 @@ def score_file(
     UsageError
         The source can't be read or lacks an input, or no row of it could be scored.
     """
-    check_name(output)
     rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     rows, scored, tally = 0, 0, Tally.empty(scorer.version)
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
-    with progress, appearing(rejects) as reject, appearing(output) as write:
+    with progress, appearing(output) as write, appearing(rejects) as reject:
         for frame, screened, predictions in _predicted(source, scorer, asked, chunk_rows):
             tally = tally + count(scorer, screened.good, predictions)
             good, bad = sort_out(frame, screened, predictions, scorer, key)

@@ -18,7 +18,7 @@ import pandas as pd
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..data.sinks import appearing, check_name
+from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
 
@@ -224,7 +224,6 @@ def export(journal: Journal, output: Path, since: float) -> int:
 
     Each input has a column of its own.
     """
-    check_name(output)
     count = 0
     with appearing(output) as write:
         for entries in journal.read(since):

@@ -18,7 +18,7 @@ from mlflow.models import infer_signature
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
-from ..data.ingest import ingest_missing
+from ..data.ingest import ingest_all
 from ..estimators.model import TRUSTED
 from ..estimators.ruled import make_estimator
 from ..utils import environment
@@ -73,7 +73,7 @@ def train(
     """
     steps = Steps()
     with steps.step("data"):
-        ingest_missing(schema, settings)
+        ingest_all(schema, settings, only_new=True)
         dataset = load_dataset(settings, schema)
     with steps.step("leaks"):
         warnings = refuse_leaks(dataset)
