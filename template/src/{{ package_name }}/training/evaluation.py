@@ -39,9 +39,17 @@ def answers(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray) -> np.n
 
 def truth(target: pd.Series) -> np.ndarray:
     """Return the target column as labels or numbers that every estimator accepts."""
-    if pd.api.types.is_string_dtype(target):
-        return target.to_numpy(dtype=object)
-    return target.to_numpy()
+    return target.to_numpy(dtype=object if pd.api.types.is_string_dtype(target) else None)
+
+
+def judge(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray, true: np.ndarray) -> Scores:
+    """Let an estimator answer, and compare with the truth, shape (n_rows,)."""
+    return score(answers(estimator, inputs), classes_of(estimator), true)
+
+
+def classes_of(estimator: BaseEstimator) -> list[Any] | None:
+    """Return the labels in the order of the estimator's probabilities, None for regression."""
+    return estimator.classes_.tolist() if is_classifier(estimator) else None
 
 
 def score(answered: np.ndarray, classes: list[Any] | None, true: np.ndarray) -> Scores:
@@ -74,14 +82,13 @@ def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
 def _score_classes(shares: np.ndarray, classes: list[Any], true: np.ndarray) -> Scores:
     place = {label: number for number, label in enumerate(classes)}
     numbers = np.array([place.get(label, -1) for label in true.tolist()])
-    # A class that the model does not know is a column it gives no probability.
-    happened = numbers[:, None] == np.append(np.arange(len(classes)), -1)
-    given = np.append(shares, np.zeros((len(shares), 1)), axis=1)
-    losses = ((given - happened) ** 2).sum(axis=1)
+    happened = numbers[:, None] == np.arange(len(classes))
+    given = (shares * happened).sum(axis=1)  # nothing to a class that the model does not know
+    losses = ((shares - happened) ** 2).sum(axis=1) + (numbers < 0)
     chosen = shares.argmax(axis=1)
     found = {
         "brier": float(losses.mean()),
-        "log_loss": float(-np.log(np.clip(given[happened], SMALLEST, 1)).mean()),
+        "log_loss": float(-np.log(np.clip(given, SMALLEST, 1)).mean()),
         "accuracy": float((chosen == numbers).mean()),
         "f1_macro": float(metrics.f1_score(numbers, chosen, average="macro", zero_division=0)),
     }
