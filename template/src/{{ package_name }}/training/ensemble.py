@@ -126,7 +126,7 @@ def _combine(members: list[Member], chosen: Ensemble, rows: Rows) -> BaseEstimat
     classifies = is_classifier(able[0].model)
     if chosen.by:
         router = RouterClassifier if classifies else RouterRegressor
-        return router({member.segment: member.model for member in able})
+        return router({one.segment: one.model for one in able if one.segment is not None})
     if chosen.combine == "best":
         return min(able, key=lambda member: member.loss).model
     frozen = [(member.name, FrozenEstimator(member.model)) for member in able]
