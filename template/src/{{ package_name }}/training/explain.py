@@ -29,7 +29,7 @@ def column_importance(estimator: BaseEstimator, part: Part, seed: int) -> dict[s
         estimator, inputs, target, scoring=gain, n_repeats=3, random_state=seed
     )
     growth = pd.Series(found.importances_mean, index=inputs.columns)
-    return growth.sort_values(ascending=False).to_dict()
+    return {str(name): value for name, value in growth.sort_values(ascending=False).items()}
 
 
 def time_features(estimator: BaseEstimator, inputs: pd.DataFrame) -> dict[str, float]:
