@@ -82,13 +82,14 @@ def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
 def _score_classes(shares: np.ndarray, classes: list[Any], true: np.ndarray) -> Scores:
     place = {label: number for number, label in enumerate(classes)}
     numbers = np.array([place.get(label, -1) for label in true.tolist()])
-    happened = numbers[:, None] == np.arange(len(classes))
-    given = (shares * happened).sum(axis=1)  # nothing to a class that the model does not know
-    losses = ((shares - happened) ** 2).sum(axis=1) + (numbers < 0)
+    # A class that the model does not know is a column it gives no probability.
+    happened = numbers[:, None] == np.append(np.arange(len(classes)), -1)
+    given = np.append(shares, np.zeros((len(shares), 1)), axis=1)
+    losses = ((given - happened) ** 2).sum(axis=1)
     chosen = shares.argmax(axis=1)
     found = {
         "brier": float(losses.mean()),
-        "log_loss": float(-np.log(np.clip(given, SMALLEST, 1)).mean()),
+        "log_loss": float(-np.log(np.clip(given[happened], SMALLEST, 1)).mean()),
         "accuracy": float((chosen == numbers).mean()),
         "f1_macro": float(metrics.f1_score(numbers, chosen, average="macro", zero_division=0)),
     }
