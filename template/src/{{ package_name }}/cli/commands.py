@@ -202,15 +202,17 @@ def _promote(options: argparse.Namespace) -> Result:
     from ..training import promotion, tracking
 
     settings, schema = config.load(), Rows.to_schema()
-    client, dirty = tracking.connect(settings), options.allow_dirty
-    if options.challenger:
-        decision = promotion.challenge(client, options.version, settings, schema)
-    else:
-        decision = promotion.promote(client, options.version, settings, schema, allow_dirty=dirty)
-    if decision.promoted and options.challenger:
-        return f"Version {decision.version} is the challenger.", asdict(decision), 0
+    decision = promotion.promote(
+        tracking.connect(settings),
+        options.version,
+        settings,
+        schema,
+        allow_dirty=options.allow_dirty,
+        challenger=options.challenger,
+    )
     if decision.promoted:
-        return f"Version {decision.version} is the champion.", asdict(decision), 0
+        role = "challenger" if options.challenger else "champion"
+        return f"Version {decision.version} is the {role}.", asdict(decision), 0
     lines = [f"Version {decision.version} was not promoted.", *decision.reasons]
     return "\n  ".join(lines), asdict(decision), 1
 

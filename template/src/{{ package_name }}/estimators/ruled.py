@@ -52,19 +52,16 @@ class _Ruled(MetaEstimatorMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: Any) -> Any:
         """Fit the pipeline on the inputs (n_rows, n_inputs) and the targets (n_rows,)."""
         self.pipeline_ = clone(self.pipeline).fit(X, y)
-        self.n_features_in_ = X.shape[1]
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
 
 
 class RuledClassifier(ClassifierMixin, _Ruled):
     """A classifier whose probabilities pass through rules; the label is the most probable one."""
 
-    def fit(self, X: pd.DataFrame, y: Any) -> "RuledClassifier":
+    def fit(self, X: pd.DataFrame, y: Any) -> Any:
         """Fit the pipeline on numbered classes, which every library accepts."""
-        self.classes_, numbers = np.unique(np.asarray(y), return_inverse=True)
-        super().fit(X, numbers)
-        return self
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        return super().fit(X, numbers)
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""

@@ -29,12 +29,8 @@ from .graph import FILE as GRAPH_FILE
 from .graph import Arrays, Graph
 from .members import TYPES
 
-GOLDEN, ABOUT, PROFILE, MODEL_FILE = (
-    "golden.parquet",
-    "about.json",
-    "profile.json",
-    "model.skops",
-)
+GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
+MODEL_FILE = "model.skops"
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
@@ -80,11 +76,8 @@ def write_extras(
     folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame, graph: bytes | None
 ) -> None:
     """Write what travels with the model beside its own file."""
-    answered = answers(estimator, golden).reshape(len(golden), -1)
-    stored = golden.reset_index(drop=True).join(
-        pd.DataFrame(answered, columns=[f"answer {number}" for number in range(answered.shape[1])])
-    )
-    stored.to_parquet(folder / GOLDEN, index=False)
+    answered = pd.DataFrame(answers(estimator, golden)).add_prefix("answer ")
+    golden.reset_index(drop=True).join(answered).to_parquet(folder / GOLDEN, index=False)
     (folder / ABOUT).write_text(about.model_dump_json(indent=1))
     if graph is not None:
         (folder / GRAPH_FILE).write_bytes(graph)
@@ -128,15 +121,13 @@ def open_artifact(
     extras = folder / "extra_files"
     about = About.model_validate_json((extras / ABOUT).read_text())
     if strict:
-        _compare_versions(about.versions, environment.versions())
-    runs = _graph if (runtime or about.runtime) == "onnx" else _pipeline
-    answer = runs(folder, about)
+        _refuse_other_versions(about.versions)
+    answer = (_graph if (runtime or about.runtime) == "onnx" else _pipeline)(folder, about)
     golden, wanted = stored_golden(folder)
     given = answer(golden).reshape(len(golden), -1)
-    if given.shape != wanted.shape or not np.allclose(
-        given, wanted, rtol=TOLERANCE, atol=TOLERANCE
-    ):
-        worst = np.abs(given - wanted).max() if given.shape == wanted.shape else "another shape"
+    alike = given.shape == wanted.shape
+    if not alike or not np.allclose(given, wanted, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = np.abs(given - wanted).max() if alike else "another shape"
         raise GateRefused(
             f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
             "A step of preprocessing/ or a rule has changed since; train anew."
@@ -173,7 +164,8 @@ def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     return inputs, stored.drop(columns=list(about.kinds)).to_numpy()
 
 
-def _compare_versions(trained: dict[str, str], here: dict[str, str]) -> None:
+def _refuse_other_versions(trained: dict[str, str]) -> None:
+    here = environment.versions()
     differing = [
         f"{name} {version} there, {here.get(name, 'missing')} here"
         for name, version in trained.items()

@@ -1,6 +1,7 @@
 """The tables of one training, joined, split, and ready for `fit`."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,7 @@ from .record import Table
 from .splitting import Split, split
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """The rows of one side of the split, in an order that depends on their keys alone."""
 
     inputs: pd.DataFrame
@@ -49,14 +49,8 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
         An entity's rows are on several sides though the split is not by time, or the future is
         among the training rows.
     """
-    roles, divided = dataset.columns.roles, dataset.split
-    leaks = find_leaks(
-        divided.frame,
-        divided,
-        group=roles.group,
-        time=roles.time,
-        inputs=dataset.columns.inputs,
-    )
+    roles, divided, inputs = dataset.columns.roles, dataset.split, dataset.columns.inputs
+    leaks = find_leaks(divided.frame, divided, group=roles.group, time=roles.time, inputs=inputs)
     for leak in leaks:
         # Customers come back: with a split by time the same one on both sides is no mistake.
         if leak.kind == "time" or (leak.kind == "entity" and divided.strategy != "time"):
@@ -77,15 +71,13 @@ def load_dataset(
     roles, columns = settings.data, describe(schema, settings.data)
     found: dict[str, Table] = {}
     for name in settings.data.sources:
-        history = tables.history(settings.tables, name)
-        wanted = history[0].version if versions is None else versions.get(name)
-        known = next((entry for entry in history if entry.version == wanted), history[0])
-        fields = {field: known.facts[field] for field in ("fingerprint", "source", "rows", "bad")}
-        found[name] = Table(version=known.version, **fields)
+        newest, *older = tables.history(settings.tables, name)
+        wanted = (versions or {}).get(name)
+        known = next((entry for entry in older if entry.version == wanted), newest)
+        found[name] = Table(**known.facts | {"version": known.version})
     chosen = {name: table.version for name, table in found.items()}
-    frame = ingest.load(chosen, schema, settings)
     divided = split(
-        frame,
+        ingest.load(chosen, schema, settings),
         key=roles.key,
         settings=settings.split,
         group=roles.group,

@@ -39,9 +39,17 @@ def answers(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray) -> np.n
 
 def truth(target: pd.Series) -> np.ndarray:
     """Return the target column as labels or numbers that every estimator accepts."""
-    if pd.api.types.is_string_dtype(target):
-        return target.to_numpy(dtype=object)
-    return target.to_numpy()
+    return target.to_numpy(dtype=object if pd.api.types.is_string_dtype(target) else None)
+
+
+def judge(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray, true: np.ndarray) -> Scores:
+    """Let an estimator answer, and compare with the truth, shape (n_rows,)."""
+    return score(answers(estimator, inputs), classes_of(estimator), true)
+
+
+def classes_of(estimator: BaseEstimator) -> list[Any] | None:
+    """Return the labels in the order of the estimator's probabilities, None for regression."""
+    return estimator.classes_.tolist() if is_classifier(estimator) else None
 
 
 def score(answered: np.ndarray, classes: list[Any] | None, true: np.ndarray) -> Scores:

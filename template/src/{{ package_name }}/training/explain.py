@@ -9,7 +9,7 @@ from sklearn.inspection import permutation_importance
 
 from ..data.profile import Profile, distribution
 from .dataset import Dataset, Part
-from .evaluation import answers, score
+from .evaluation import answers, judge
 
 ROWS = 1_000
 MILLION = 1_000_000
@@ -22,15 +22,14 @@ def column_importance(estimator: BaseEstimator, part: Part, seed: int) -> dict[s
     """
 
     def gain(model: BaseEstimator, inputs: pd.DataFrame, true: np.ndarray) -> float:
-        classes = model.classes_.tolist() if hasattr(model, "classes_") else None
-        return -float(score(answers(model, inputs), classes, true).losses.mean())
+        return -float(judge(model, inputs, true).losses.mean())
 
     inputs, target = part.inputs.head(ROWS), part.target[:ROWS]
     found = permutation_importance(
         estimator, inputs, target, scoring=gain, n_repeats=3, random_state=seed
     )
     growth = pd.Series(found.importances_mean, index=inputs.columns)
-    return {str(name): float(value) for name, value in growth.sort_values(ascending=False).items()}
+    return {str(name): value for name, value in growth.sort_values(ascending=False).items()}
 
 
 def time_features(estimator: BaseEstimator, inputs: pd.DataFrame) -> dict[str, float]:
@@ -51,21 +50,13 @@ def make_profile(estimator: BaseEstimator, dataset: Dataset) -> Profile:
     columns = {
         name: distribution(rows[name], kind) for name, kind in kinds.items() if kind != "date"
     }
-    answered = answers(estimator, dataset.part("validation").inputs)
-    if answered.ndim == 1:
-        target, label, answer = (
-            distribution(pd.Series(rows[dataset.columns.roles.target]), "number"),
-            None,
-            answered,
-        )
-    else:
-        chosen = estimator.classes_[answered.argmax(axis=1)]
-        label = distribution(pd.Series(chosen), "category")
-        target = distribution(rows[dataset.columns.roles.target], "category")
-        answer = answered[:, -1]
+    answer, label = answers(estimator, dataset.part("validation").inputs), None
+    if answer.ndim == 2:
+        chosen = estimator.classes_[answer.argmax(axis=1)]
+        answer, label = answer[:, -1], distribution(pd.Series(chosen), "category")
     return Profile(
         columns=columns,
         answer=distribution(pd.Series(answer), "number"),
         label=label,
-        target=target,
+        target=distribution(rows[dataset.columns.roles.target], "category" if label else "number"),
     )

@@ -12,8 +12,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it would tell its make
 import onnxruntime
 
 FILE = "model.onnx"
-ROWS_AT_ONCE = 10_000
-"""More rows than the processor's cache holds take longer each."""
 
 Arrays = Mapping[str, np.ndarray] | pd.DataFrame
 """Each input by name, shape (n_rows,)."""
@@ -33,14 +31,10 @@ class Graph:
 
     def run(self, inputs: Arrays) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
-        columns = [_plain(np.asarray(inputs[name])) for name in self._names]
-        answers = []
-        for start in range(0, len(columns[0]), ROWS_AT_ONCE):
-            part = [column[start : start + ROWS_AT_ONCE, None] for column in columns]
-            fed = dict(zip(self._names, part, strict=True))
-            answers.append(self._session.run([self._answer], fed)[0])
-        joined = np.concatenate(answers).astype("float64")
-        return joined[:, 0] if joined.shape[1] == 1 else joined
+        fed = {name: _plain(np.asarray(inputs[name]))[:, None] for name in self._names}
+        (answered,) = self._session.run([self._answer], fed)
+        found: np.ndarray = answered.astype("float64")
+        return found[:, 0] if found.shape[1] == 1 else found
 
 
 def _plain(column: np.ndarray) -> np.ndarray:

@@ -6,8 +6,6 @@ The job is ops/kubernetes/train-job.yaml; cluster and namespace are those of you
 import json
 import shutil
 import subprocess
-import sys
-import time
 from typing import Any
 
 import yaml
@@ -15,15 +13,13 @@ import yaml
 from ..utils.config import Remote
 from ..utils.errors import UsageError
 from ..utils.paths import project_root
-from .remote import Job
 
 MANIFEST = "ops/kubernetes/train-job.yaml"
 STOP = "kubectl delete job {name}"
 LOGS = "kubectl logs --follow job/{name}"
-POLL_SECONDS = 5
 
 
-def submit(job: Job, remote: Remote) -> None:
+def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     """Create the Job.
 
     Raises
@@ -34,57 +30,36 @@ def submit(job: Job, remote: Remote) -> None:
     file = project_root() / MANIFEST
     if not file.exists():
         raise UsageError(f"{MANIFEST} is missing; get it back from git.")
-    _kubectl("create", "--filename", "-", text=json.dumps(_manifest(file.read_text(), job, remote)))
-
-
-def wait(name: str) -> str | None:
-    """Follow a job to its end; return why it failed, None where it did not."""
-    said = ""
-    while True:
-        job, pods = _get("job", name), _get("pods", "--selector", f"job-name={name}")["items"]
-        pods.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])
-        now = _state(pods[-1]) if pods else "Waiting for a pod"
-        if now != said:
-            sys.stderr.write(f"  {now}\n")
-            said = now
-        for condition in job.get("status", {}).get("conditions", []):
-            if condition["type"] == "Complete" and condition["status"] == "True":
-                return None
-            if condition["type"] == "Failed" and condition["status"] == "True":
-                last = _message(pods[-1]) if pods else ""
-                return last or f"{condition.get('reason')}: {condition.get('message')}"
-        time.sleep(POLL_SECONDS)
-
-
-def _manifest(text: str, job: Job, remote: Remote) -> dict[str, Any]:
-    manifest: dict[str, Any] = yaml.safe_load(text)
-    manifest["metadata"]["name"] = job.name
+    manifest = yaml.safe_load(file.read_text())
+    manifest["metadata"]["name"] = name
     manifest["spec"]["activeDeadlineSeconds"] = 60 * remote.max_minutes
     container = manifest["spec"]["template"]["spec"]["containers"][0]
     container["image"] = remote.image
-    variables = [{"name": name, "value": value} for name, value in job.variables.items()]
-    container["env"] = [*container.get("env", []), *variables]
-    return manifest
+    told = [{"name": variable, "value": value} for variable, value in variables.items()]
+    container["env"] = [*container.get("env", []), *told]
+    _kubectl("create", "--filename", "-", text=json.dumps(manifest))
 
 
-def _state(pod: dict[str, Any]) -> str:
-    """Say what a pod is at, and what keeps it from starting: an image that can't be pulled, say."""
-    waiting = [
-        status["state"]["waiting"]["reason"]
-        for status in pod["status"].get("containerStatuses", [])
-        if "waiting" in status["state"]
-    ]
-    return " ".join([pod["status"].get("phase", "Pending"), *waiting])
+def look(name: str) -> tuple[str, bool, str | None]:
+    """Return what a job is at, whether that is its end, and why it failed where it did.
 
-
-def _message(pod: dict[str, Any]) -> str:
-    """Return what the container wrote to /opt/ml/output/failure, its termination message."""
-    ended = [
-        status["state"]["terminated"]
-        for status in pod["status"].get("containerStatuses", [])
-        if "terminated" in status["state"]
-    ]
-    return str(ended[0].get("message") or ended[0].get("reason", "")) if ended else ""
+    What it is at includes what keeps it from starting, such as an image that can't be pulled. Why
+    it failed is what it wrote to /opt/ml/output/failure, the container's termination message.
+    """
+    job, pods = _get("job", name), _get("pods", "--selector", f"job-name={name}")["items"]
+    pods.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])
+    pod: dict[str, Any] = pods[-1]["status"] if pods else {"phase": "Waiting for a pod"}
+    containers = [status["state"] for status in pod.get("containerStatuses", [])]
+    waiting = [state["waiting"]["reason"] for state in containers if "waiting" in state]
+    now = " ".join([pod.get("phase", "Pending"), *waiting])
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["status"] == "True" and condition["type"] == "Complete":
+            return now, True, None
+        if condition["status"] == "True" and condition["type"] == "Failed":
+            ended = [state["terminated"] for state in containers if "terminated" in state]
+            last = ended[0].get("message") or ended[0].get("reason") if ended else None
+            return now, True, last or f"{condition.get('reason')}: {condition.get('message')}"
+    return now, False, None
 
 
 def _get(*what: str) -> Any:

@@ -1,9 +1,7 @@
 """What the parts of a split know of each other: entities, inputs or times on both sides."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,21 +10,24 @@ from .hashing import content
 from .splitting import PARTS, Split
 
 
+class Leak(NamedTuple):
+    """A kind of leak ("entity", "inputs", "time"), the rows concerned and words for the user."""
+
+    kind: str
+    rows: int
+    message: str
+
+
 def find_leaks(
     frame: pd.DataFrame, split: Split, *, group: str | None, time: str | None, inputs: list[str]
 ) -> list[Leak]:
-    """Look for what training could tell a model about the rows that judge it.
+    """Look for what training could tell a model about the rows that judge it, one of each kind.
 
     Parameters
     ----------
-    frame : the frame that was split.
     group : the entity's column; without one, the key names the entity.
     time : the time column, looked at with strategy "time".
     inputs : the model's columns; rows equal in all of them look the same to it.
-
-    Returns
-    -------
-    At most one leak of each kind.
     """
     leaks = []
     entity = [group] if group else split.key
@@ -61,10 +62,9 @@ def _shared(codes: np.ndarray, split: Split) -> tuple[int, np.ndarray]:
     A code of -1 stands for no value. The example has the smallest hash, so that the rows' order
     does not decide.
     """
-    sides = pd.Series(split.part.cat.codes.to_numpy())
+    sides = split.part.cat.codes.reset_index(drop=True)
     of_code = sides.groupby(codes)
-    apart = (of_code.transform("min") != of_code.transform("max")) & (codes >= 0)
-    at = np.flatnonzero(apart)
+    at = np.flatnonzero((of_code.transform("min") != of_code.transform("max")) & (codes >= 0))
     if not len(at):
         return 0, at
     same = np.flatnonzero(codes == codes[at[np.argmin(split.h[at])]])
@@ -86,12 +86,3 @@ def _future(times: pd.Series, part: pd.Series) -> list[Leak]:
             message = f"{earlier} knows the future: it has rows up to {end}, {later} begins {start}"
             return [Leak("time", rows, message)]
     return []
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A kind of leak ("entity", "inputs", "time"), the rows concerned and words for the user."""
-
-    kind: str
-    rows: int
-    message: str

@@ -3,6 +3,7 @@
 The processes that fit them import this module alone, so that they start soon.
 """
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from threadpoolctl import threadpool_limits
 
-from .evaluation import answers, score
+from .evaluation import answers, judge
 
 TYPES = [f"{__name__}.RouterClassifier", f"{__name__}.RouterRegressor"]
 """What a model file may hold beside the TRUSTED of estimators/model.py."""
@@ -32,12 +33,12 @@ class Member:
     model: BaseEstimator
     params: dict[str, Any]
     """In what it differs from the model of estimators/model.py."""
-    segment: int | None = None
+    segment: int | None
     """The number, in the first feature, of the rows it is for; `REST` where it is for all of them,
     None where the rows have no segments."""
     rows: int = 0
     seconds: float = 0.0
-    loss: float = float("nan")
+    loss: float = math.nan
     """On validation rows of its segment."""
     digest: str = ""
     """The same for the same model, to the bit."""
@@ -52,18 +53,12 @@ def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> M
         X, y = _of(member, train)
         with threadpool_limits(threads):
             model = member.model.fit(X, y)
-            loss = _loss(model, *_of(member, validation))
+            X_held, y_held = _of(member, validation)
+            loss = float(judge(model, X_held, y_held).losses.mean()) if len(y_held) else math.nan
     except Exception as error:  # noqa: BLE001 - one that fails must not lose the others
         return replace(member, reason=f"{type(error).__name__}: {error}")
     fitted = replace(member, model=model, rows=len(y), digest=joblib.hash(model))
     return replace(fitted, loss=loss, seconds=time.perf_counter() - start)
-
-
-def _loss(model: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
-    if not len(y):
-        return float("nan")
-    classes = model.classes_.tolist() if hasattr(model, "classes_") else None
-    return float(score(answers(model, X), classes, y).losses.mean())
 
 
 def _of(member: Member, rows: Rows) -> Rows:
@@ -76,11 +71,10 @@ def _of(member: Member, rows: Rows) -> Rows:
 
 
 class _Router(BaseEstimator):
-    """Lets the model of its segment answer each row, and `rest` where a segment has none."""
+    """Lets the model of its segment answer each row, that of `REST` where a segment has none."""
 
-    def __init__(self, models: list[BaseEstimator | None], rest: BaseEstimator) -> None:
+    def __init__(self, models: dict[int, BaseEstimator]) -> None:
         self.models = models
-        self.rest = rest
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Any:  # noqa: ARG002
         """Do nothing: the models are fitted."""
@@ -93,7 +87,7 @@ class _Router(BaseEstimator):
         routed, numbers = np.zeros(shape), X[:, 0].astype(int)
         for number in np.unique(numbers):
             chosen = numbers == number
-            model = (self.models[number] if number != REST else None) or self.rest
+            model = self.models.get(number, self.models[REST])
             answered = answers(model, X[chosen, 1:])
             if answered.ndim == 1:
                 routed[chosen] = answered
@@ -108,7 +102,7 @@ class RouterClassifier(ClassifierMixin, _Router):
     @property
     def classes_(self) -> np.ndarray:
         """Numbers of the classes, shape (n_classes,)."""
-        return np.asarray(self.rest.classes_)
+        return np.asarray(self.models[REST].classes_)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""

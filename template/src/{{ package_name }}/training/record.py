@@ -47,12 +47,9 @@ class Record(BaseModel):
 
     def gaps(self) -> list[str]:
         """Name what a promotion needs and this record lacks."""
-        gaps = [
-            name
-            for name in ("data", "split", "settings", "seeds", "versions", "metrics")
-            if not getattr(self, name)
-        ]
-        gaps += [
-            f"fingerprint of {name}" for name, table in self.data.items() if not table.fingerprint
-        ]
-        return gaps + ([] if self.lock else ["digest of uv.lock"])
+        needed = self.model_dump(
+            include={"data", "split", "settings", "seeds", "versions", "metrics"}
+        )
+        needed |= {f"fingerprint of {name}": table.fingerprint for name, table in self.data.items()}
+        needed["digest of uv.lock"] = self.lock
+        return [name for name, value in needed.items() if not value]

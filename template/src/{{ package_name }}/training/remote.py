@@ -1,14 +1,15 @@
 """Training on another machine: what a job is told, and what came of it.
 
-`sagemaker` and `kubernetes` each submit a job and wait for it; `job` is its other end.
+`sagemaker` and `kubernetes` each submit a job and look how it is; `job` is its other end.
 """
 
 import os
 import secrets
 import sys
-from dataclasses import dataclass
+import time
 from datetime import UTC, datetime
 from importlib import import_module
+from types import ModuleType
 
 from mlflow import MlflowClient
 
@@ -21,15 +22,7 @@ from .tracking import MODEL, connect
 from .train import Outcome
 
 NOT_FOR_A_JOB = {"paths__var", "service__api_key", "service__journal"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training elsewhere."""
-
-    name: str
-    variables: dict[str, str]
-    """What its environment holds beside what the platform puts there."""
+POLL_SECONDS = 5
 
 
 def train_on(
@@ -47,20 +40,21 @@ def train_on(
         The job failed before there was a model.
     """
     place = import_module(f".{platform}", __package__)
-    job = _prepare(settings, promote=promote, allow_dirty=allow_dirty)
-    client = connect(settings)
-    place.submit(job, settings.remote)
-    sys.stderr.write(f"Job {job.name}. Its output: {place.LOGS.format(name=job.name)}\n")
+    variables = _prepare(settings, promote=promote, allow_dirty=allow_dirty)
+    name, client = variables[NAME], connect(settings)
+    place.submit(name, variables, settings.remote)
+    sys.stderr.write(f"Job {name}. Its output: {place.LOGS.format(name=name)}\n")
     try:
-        failure = place.wait(job.name)
+        failure = _wait(place, name)
     except BaseException:
-        stop = place.STOP.format(name=job.name)
+        stop = place.STOP.format(name=name)
         sys.stderr.write(f"The job goes on, and so do its costs. To stop it: {stop}\n")
         raise
-    return _outcome(client, job.name, failure)
+    return _outcome(client, name, failure)
 
 
-def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> Job:
+def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> dict[str, str]:
+    """Return what the job's environment holds beside what the platform puts there."""
     if not settings.remote.image:
         raise UsageError(
             "config.toml: [remote] image is missing: name the project's image as the platform "
@@ -73,14 +67,13 @@ def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> Job:
             f"{(commit.id or 'none')[:8]}, so no image holds them. Commit, build the image and "
             "push it, or pass --allow-dirty."
         )
-    _reach_data(settings)
-    name = f"{MODEL}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    _refuse_what_is_only_here(settings)
     options = {"no_promote": not promote, "allow_dirty": allow_dirty}
     variables = {
-        NAME: name,
+        NAME: f"{MODEL}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         COMMIT: "" if allow_dirty else commit.id or "",
         OPTIONS: " ".join(option for option, given in options.items() if given),
-        "MLFLOW_TRACKING_URI": _server(),
+        "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"],
     } | {
         variable: value
         for variable, value in os.environ.items()
@@ -93,36 +86,42 @@ def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> Job:
                 f"{variable} holds a password, which all who may look at jobs could read. Leave it "
                 "out, and give it to the job as a secret ([remote] secret, or train-job.yaml)."
             )
-    return Job(name, {variable: value for variable, value in variables.items() if value})
+    return {variable: value for variable, value in variables.items() if value}
 
 
-def _server() -> str:
+def _refuse_what_is_only_here(settings: Settings) -> None:
+    """Refuse a job that would find neither the tables nor their sources, or not the store."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri.startswith(("http://", "https://", "arn:")):
         raise UsageError(
             f"A job elsewhere can't track its run in {uri or 'var/mlflow.db'}, which is on this "
             "machine. Set MLFLOW_TRACKING_URI to an MLflow server that both can reach."
         )
-    return uri
-
-
-def _reach_data(settings: Settings) -> None:
-    """Refuse a job that would find neither the tables nor their sources."""
-    if "://" in settings.tables:
-        return
-    sources = settings.data.sources.items()
     here = [
         f"{name} ({source})"
-        for name, source in sources
+        for name, source in settings.data.sources.items()
         if "://" not in source
         and not source.startswith("sample:")
         and name not in settings.remote.channels
     ]
-    if here:
+    if here and "://" not in settings.tables:
         raise UsageError(
             f"A job elsewhere can't read {', '.join(here)}, on this machine. Set [paths] tables "
             "to an object store, such as s3://bucket/tables, and `make data`."
         )
+
+
+def _wait(place: ModuleType, name: str) -> str | None:
+    """Follow a job to its end; return why it failed, None where it did not."""
+    said = ""
+    while True:
+        now, ended, failure = place.look(name)
+        if now != said:
+            sys.stderr.write(f"  {now}\n")
+            said = now
+        if ended:
+            return failure
+        time.sleep(POLL_SECONDS)
 
 
 def _outcome(client: MlflowClient, job: str, failure: str | None) -> Outcome:

@@ -7,17 +7,18 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pandera.pandas as pa
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from ..data import tables
 from ..data.fingerprint import fingerprint
 from ..utils import environment
 from ..utils.config import Settings
-from ..utils.errors import GateRefused, UsageError
+from ..utils.errors import UsageError
 from ..utils.steps import Steps
 from . import registry
 from .artifact import stored_golden
@@ -60,40 +61,43 @@ def reproduce(
         The run has no record.
     """
     try:
-        client.get_run(run_id)
+        run = client.get_run(run_id)
     except MlflowException:
         raise UsageError(f"There is no run {run_id!r}; `make ui` lists them.") from None
     record = registry.record(run_id)
     steps = Steps()
     with steps.step("compare the circumstances"):
         differences = [*_circumstances(record), *_data(record, settings)]
-    names = ("data", "split", "training", "ensemble")
-    sections = {name: record.settings[name] for name in names if name in record.settings}
-    then = Settings(**sections, paths=settings.paths)
+    names = record.settings.keys() & {"data", "split", "training", "ensemble"}
+    then = Settings(**{name: record.settings[name] for name in names}, paths=settings.paths)
     versions = {name: table.version for name, table in record.data.items()}
     with steps.step("train again"), threadpool_limits(then.training.threads):
         dataset = load_dataset(then, schema, versions)
         estimator = fit(dataset, then)
     with steps.step("compare the results"):
-        metrics = evaluate(estimator, dataset, then)
-        differences += _compare("rows of", record.split, dataset.split.counts)
-        for part, found in metrics.items():
-            differences += _compare(part, record.metrics[part], found)
-        differences += _golden(client, run_id, estimator)
-    broken = any(one.kind in {"result", "data"} for one in differences)
+        differences += _compare("result", record.split, dataset.split.counts, "rows of ")
+        for part, found in evaluate(estimator, dataset, then.data.task).items():
+            differences += _compare("result", record.metrics[part], found, f"{part} ")
+        differences += _golden(run, estimator)
+    broken = any(one.kind != "circumstance" for one in differences)
     return Reproduction("different" if broken else "identical", differences)
 
 
-def _circumstances(record: Record) -> list[Difference]:
-    commit = environment.commit()
-    pairs = [
-        ("commit", record.commit, commit.id),
-        ("uncommitted files", record.changes, commit.changes),
-        ("uv.lock", record.lock, environment.lock_digest()),
+def _compare(
+    kind: str, then: dict[str, Any], now: dict[str, Any], prefix: str = ""
+) -> list[Difference]:
+    return [
+        Difference(f"{prefix}{name}", then.get(name), now.get(name), kind)
+        for name in then | now
+        if then.get(name) != now.get(name)
     ]
-    here = environment.versions()
-    pairs += [(name, record.versions.get(name), here.get(name)) for name in record.versions | here]
-    return [Difference(what, a, b, "circumstance") for what, a, b in pairs if a != b]
+
+
+def _circumstances(record: Record) -> list[Difference]:
+    then = {"commit": record.commit, "uncommitted files": record.changes, "uv.lock": record.lock}
+    commit, lock = environment.commit(), environment.lock_digest()
+    now = {"commit": commit.id, "uncommitted files": commit.changes, "uv.lock": lock}
+    return _compare("circumstance", then | record.versions, now | environment.versions())
 
 
 def _data(record: Record, settings: Settings) -> list[Difference]:
@@ -106,27 +110,18 @@ def _data(record: Record, settings: Settings) -> list[Difference]:
     return found
 
 
-def _compare(what: str, then: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
-    return [
-        Difference(f"{what} {name}", value, now.get(name), "result")
-        for name, value in then.items()
-        if now.get(name) != value
-    ]
-
-
-def _golden(client: MlflowClient, run_id: str, estimator: Any) -> list[Difference]:
+def _golden(run: Run, estimator: BaseEstimator) -> list[Difference]:
     """Answer the golden sample of the run's model, and compare with what it answered then."""
-    models = [output.model_id for output in client.get_run(run_id).outputs.model_outputs]
-    if not models:
-        raise GateRefused(f"Run {run_id} kept no model to compare with.")
+    (model,) = run.outputs.model_outputs
     with tempfile.TemporaryDirectory() as folder:
-        local = mlflow.artifacts.download_artifacts(f"models:/{models[0]}", dst_path=folder)
+        uri = f"models:/{model.model_id}"
+        local = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
         inputs, then = stored_golden(Path(local))
     now = answers(estimator, inputs).reshape(len(inputs), -1)
-    if then.shape == now.shape and np.array_equal(then, now):
+    if np.array_equal(then, now):
         return []
     if then.shape != now.shape:
         return [Difference("shape of the golden answers", then.shape, now.shape, "result")]
-    by = pd.Series(np.abs(then - now).max(axis=1))
-    share = f"{int((by > 0).sum())} of {len(by)} differ, by up to {by.max():.3g}"
-    return [Difference("golden answers", "as recorded", share, "result")]
+    by = np.abs(then - now).max(axis=1)
+    said = f"{(by > 0).sum()} of {len(by)} differ, by up to {by.max():.3g}"
+    return [Difference("golden answers", "as recorded", said, "result")]

@@ -4,8 +4,6 @@ Credentials and region come from where all AWS tools find them; `[remote]` says 
 """
 
 import json
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +13,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..utils.config import Remote
 from ..utils.errors import UsageError
-from .remote import Job
 
 STOP = "aws sagemaker stop-training-job --training-job-name {name}"
 LOGS = "aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {name} --follow"
-POLL_SECONDS = 5
 GIGABYTES = 30
 """Disk of the machine."""
 
 
-def submit(job: Job, remote: Remote) -> None:
+def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     """Start a training job.
 
     Raises
@@ -32,30 +28,24 @@ def submit(job: Job, remote: Remote) -> None:
     UsageError
         A setting is missing, or AWS refuses: no credentials, no such role, no right.
     """
-    for name in ("role", "output"):
-        if not getattr(remote, name):
-            raise UsageError(f"config.toml: [remote] {name} is missing, and SageMaker needs it.")
+    for setting in ("role", "output"):
+        if not getattr(remote, setting):
+            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
     with _explained():
-        _sagemaker().create_training_job(**_request(job, remote))
+        boto3.client("sagemaker").create_training_job(**_request(name, variables, remote))
 
 
-def wait(name: str) -> str | None:
-    """Follow a job to its end; return why it failed, None where it did not."""
-    said = ""
-    while True:
-        with _explained():
-            job = _sagemaker().describe_training_job(TrainingJobName=name)
-        status = job["SecondaryStatus"]
-        if status != said:
-            sys.stderr.write(f"  {status}\n")
-            said = status
-        if job["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
-            break
-        time.sleep(POLL_SECONDS)
+def look(name: str) -> tuple[str, bool, str | None]:
+    """Return what a job is at, whether that is its end, and why it failed where it did."""
+    with _explained():
+        job = boto3.client("sagemaker").describe_training_job(TrainingJobName=name)
+    status = said = job["SecondaryStatus"]
+    if job["TrainingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+        return said, False, None
     if "BillableTimeInSeconds" in job:
         paid, ran = job["BillableTimeInSeconds"], job["TrainingTimeInSeconds"]
-        sys.stderr.write(f"  {paid} s to be paid for {ran} s of {job['ResourceConfig']}\n")
-    return None if status == "Completed" else job.get("FailureReason") or status
+        said += f": {paid} s to be paid for {ran} s of {job['ResourceConfig']}"
+    return said, True, None if status == "Completed" else job.get("FailureReason") or status
 
 
 def read_secret(name: str) -> dict[str, str]:
@@ -65,13 +55,13 @@ def read_secret(name: str) -> dict[str, str]:
     return dict(json.loads(found["SecretString"]))
 
 
-def _request(job: Job, remote: Remote) -> dict[str, Any]:
+def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, Any]:
     seconds = 60 * remote.max_minutes
     request: dict[str, Any] = {
-        "TrainingJobName": job.name,
+        "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingImage": remote.image, "TrainingInputMode": "File"},
         "RoleArn": remote.role,
-        "HyperParameters": job.variables,
+        "HyperParameters": variables,
         "OutputDataConfig": {"S3OutputPath": remote.output},
         "ResourceConfig": {
             "InstanceType": remote.instance,
@@ -86,7 +76,7 @@ def _request(job: Job, remote: Remote) -> dict[str, Any]:
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = waiting
     if remote.channels:
         channels = remote.channels.items()
-        request["InputDataConfig"] = [_channel(name, uri) for name, uri in channels]
+        request["InputDataConfig"] = [_channel(table, uri) for table, uri in channels]
     if remote.subnets:
         request["VpcConfig"] = {
             "Subnets": remote.subnets,
@@ -98,10 +88,6 @@ def _request(job: Job, remote: Remote) -> dict[str, Any]:
 def _channel(name: str, uri: str) -> dict[str, Any]:
     where = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": where}}
-
-
-def _sagemaker() -> Any:
-    return boto3.client("sagemaker")
 
 
 @contextmanager

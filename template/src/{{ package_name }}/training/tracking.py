@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -42,35 +42,20 @@ def connect(settings: Settings) -> MlflowClient:
     UsageError
         A server is named that does not answer, or lets nobody in.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    artifacts = None
-    if not uri:
-        database = settings.var / "mlflow.db"
-        uri = f"sqlite:///{database}"
-        artifacts = settings.var / "artifacts"
-        if not database.exists():
-            _make_store(database)
-        _relocate(database, artifacts)
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = server or _embedded_store(settings.var)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    if artifacts:  # MLflow names the store in the environment, where it would pass for a server
+    if not server:  # MLflow names the store in the environment, where it would pass for a server
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     client = MlflowClient()
     try:
-        _make_experiment(client, artifacts.as_uri() if artifacts else None)
+        if client.get_experiment_by_name(MODEL) is None:
+            mlflow.set_experiment(MODEL)
     except mlflow.MlflowException as error:
         said = str(error).splitlines()[0]
         raise UsageError(f"MLflow at {without_password(uri)} does not answer: {said}") from None
     return client
-
-
-def _make_experiment(client: MlflowClient, artifacts: str | None) -> None:
-    if client.get_experiment_by_name(MODEL) is None:
-        try:
-            client.create_experiment(MODEL, artifact_location=artifacts)
-        except mlflow.MlflowException:  # another process was first
-            if client.get_experiment_by_name(MODEL) is None:
-                raise
 
 
 def is_embedded() -> bool:
@@ -78,33 +63,39 @@ def is_embedded() -> bool:
     return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _make_store(database: Path) -> None:
+def _embedded_store(var: Path) -> str:
+    """Return the URI of the project's own store."""
+    database, artifacts = var / "mlflow.db", (var / "artifacts").as_uri()
+    if not database.exists():
+        var.mkdir(parents=True, exist_ok=True)
+        _make_store(database, artifacts)
+    _relocate(database, artifacts)
+    return f"sqlite:///{database}"
+
+
+def _make_store(database: Path, artifacts: str) -> None:
     """Make the database aside and link it into place, since MLflow's own migrations don't lock."""
-    database.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         private = Path(folder) / "mlflow.db"
-        SqlAlchemyStore(f"sqlite:///{private}", folder).engine.dispose()
+        store = SqlAlchemyStore(f"sqlite:///{private}", folder)
+        store.create_experiment(MODEL, artifacts)
+        store.engine.dispose()
         with closing(sqlite3.connect(private)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("PRAGMA journal_mode=WAL")
-        try:
+        with suppress(FileExistsError):  # another process was first; its store is as good
             os.link(private, database)
-        except FileExistsError:
-            return  # another process was first; its store is as good
 
 
-def _relocate(database: Path, artifacts: Path) -> None:
+def _relocate(database: Path, artifacts: str) -> None:
     """Mend the absolute paths in the store after the project was moved or copied."""
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
-        row = connection.execute(
-            "SELECT artifact_location FROM experiments WHERE name = ?", [MODEL]
-        ).fetchone()
-        here = artifacts.as_uri()
-        if row is None or row[0] == here:
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (there,) = connection.execute(query, [MODEL]).fetchone()
+        if there == artifacts:
             return
         for table, column in FROZEN_PATHS.items():
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                f"WHERE substr({column}, 1, ?) = ?",
-                [here, len(row[0]) + 1, len(row[0]), row[0]],
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                [there, artifacts],
             )

@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
 import pandera.pandas as pa
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.base import BaseEstimator
@@ -31,13 +29,12 @@ from .artifact import PROFILE, TOLERANCE, About, write_extras
 from .convert import differs, to_graph
 from .dataset import Dataset, load_dataset, refuse_leaks
 from .ensemble import Note, fit_ensemble
-from .evaluation import answers, make_dummy, score
+from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
 from .members import TYPES, Member
 from .record import Record
 from .tracking import MODEL
 
-SIGNATURE_ROWS = 1_000
 log = logging.getLogger(__name__)
 
 
@@ -77,28 +74,28 @@ def train(
         dataset = load_dataset(settings, schema)
     with steps.step("leaks"):
         warnings = refuse_leaks(dataset)
-    experiment = client.get_experiment_by_name(MODEL)
+    seed = settings.training.seed
+    seeds = {"all": seed} | {name: seed_for(name, seed) for name in ("model", "importance")}
     commit, wheel = environment.commit(), environment.wheel()
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
-    with mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags) as run:
+    place = client.get_experiment_by_name(MODEL).experiment_id
+    with mlflow.start_run(experiment_id=place, tags=tags) as run:
         with steps.step("fit"), threadpool_limits(settings.training.threads):
             estimator = fit(dataset, settings, partial(_note, client, run, warnings))
         with steps.step("evaluate"):
-            metrics = evaluate(estimator, dataset, settings)
-            champion = registry.alias(client, registry.CHAMPION)
+            metrics = evaluate(estimator, dataset, settings.data.task)
             part = dataset.part("validation")
-            rival = promotion.champion_scores(champion, dataset.columns, part, settings)
-            if rival is not None:
+            champion = registry.alias(client, registry.CHAMPION)
+            if rival := promotion.champion_scores(champion, dataset.columns, part, settings):
                 metrics["champion"] = rival.metrics
         with steps.step("explain"):
-            importance = column_importance(estimator, part, seed_for("importance", _seed(settings)))
+            importance = column_importance(estimator, part, seeds["importance"])
             feature_seconds = time_features(estimator, dataset.part("train").inputs)
         record = Record(
             data=dataset.tables,
             split=dataset.split.counts,
             settings=settings.model_dump(mode="json"),
-            seeds={name: seed_for(name, _seed(settings)) for name in ("model", "importance")}
-            | {"all": _seed(settings)},
+            seeds=seeds,
             commit=commit.id,
             changes=commit.changes,
             wheel=wheel,
@@ -126,13 +123,12 @@ def fit(dataset: Dataset, settings: Settings, note: Note = lambda _: None) -> Ba
 
     Where it is an ensemble, `note` is called with each of its members.
     """
-    rows = dataset.part("train")
-    seed = seed_for("model", _seed(settings))
-    data = settings.data
-    estimator = make_estimator(dataset.columns, data.task, settings.training.rules, seed)
+    training = settings.training
+    seed = seed_for("model", training.seed)
+    estimator = make_estimator(dataset.columns, settings.data.task, training.rules, seed)
     if settings.ensemble.grid or settings.ensemble.by:
         return fit_ensemble(estimator, dataset, settings, note)
-    return estimator.fit(rows.inputs, rows.target)
+    return estimator.fit(*dataset.part("train"))
 
 
 def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one: Member) -> None:
@@ -143,66 +139,40 @@ def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one:
     tags = {"mlflow.parentRunId": run.info.run_id, "digest": one.digest, "reason": one.reason}
     begun = int(1000 * (time.time() - one.seconds))
     child = client.create_run(run.info.experiment_id, begun, tags, one.name).info.run_id
+    mlflow.log_params(one.params, run_id=child)
     found = {"loss": one.loss, "rows": one.rows, "seconds": one.seconds}
-    metrics = [Metric(name, value, int(1000 * time.time()), 0) for name, value in found.items()]
-    params = [Param(name, str(value)) for name, value in one.params.items()]
-    client.log_batch(child, metrics, params)
+    mlflow.log_metrics(found, run_id=child)
     client.set_terminated(child, "FAILED" if one.reason else "FINISHED")
     if one.reason:
         warnings.append(f"the member {one.name} of the ensemble failed: {one.reason}")
         log.warning(warnings[-1])
 
 
-def evaluate(
-    estimator: BaseEstimator, dataset: Dataset, settings: Settings
-) -> dict[str, dict[str, float]]:
+def evaluate(estimator: BaseEstimator, dataset: Dataset, task: str) -> dict[str, dict[str, float]]:
     """Return the metrics of the model on `validation` and `test`, and of the dummy (`baseline`)."""
-    train, validation, test = (dataset.part(name) for name in ("train", "validation", "test"))
-    dummy = make_dummy(settings.data.task).fit(train.inputs, train.target)
-    classes = _classes(estimator)
+    validation = dataset.part("validation")
+    dummy = make_dummy(task).fit(*dataset.part("train"))
     return {
-        name: score(answers(model, part.inputs), classes, part.target).metrics
-        for name, model, part in [
-            ("validation", estimator, validation),
-            ("test", estimator, test),
-            ("baseline", dummy, validation),
-        ]
+        "validation": judge(estimator, *validation).metrics,
+        "test": judge(estimator, *dataset.part("test")).metrics,
+        "baseline": judge(dummy, *validation).metrics,
     }
-
-
-def _seed(settings: Settings) -> int:
-    return settings.training.seed
-
-
-def _classes(estimator: BaseEstimator) -> list[Any] | None:
-    return estimator.classes_.tolist() if hasattr(estimator, "classes_") else None
 
 
 def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: Settings) -> str:
     """Put model, golden sample and record into the active run, and return the model's URI."""
-    mlflow.log_params(
-        {
-            f"{name}.{key}": value
-            for name, section in record.settings.items()
-            for key, value in section.items()
-        }
-        | {f"data.{name}.version": table.version for name, table in record.data.items()}
-    )
-    mlflow.log_metrics(
-        {
-            f"{part}_{name}": value
-            for part, found in record.metrics.items()
-            for name, value in found.items()
-        }
-        | {f"seconds_{step}": seconds for step, seconds in record.seconds.items()}
-    )
+    params = pd.json_normalize(record.settings, max_level=1).iloc[0].to_dict()
+    versions = {f"data.{name}.version": table.version for name, table in record.data.items()}
+    mlflow.log_params(params | versions)
+    figures = pd.json_normalize(record.metrics | {"seconds": record.seconds}, sep="_")
+    mlflow.log_metrics(figures.iloc[0].to_dict())
     golden = dataset.part("validation").inputs.head(settings.training.golden_rows)
     graph, reason = _fast(estimator, dataset, golden)
     about = About(
         task=settings.data.task,
         roles=dataset.columns.roles,
         kinds=dataset.columns.kinds,
-        classes=_classes(estimator),
+        classes=classes_of(estimator),
         rules=settings.training.rules,
         runtime="sklearn" if graph is None else "onnx",
         runtime_reason=reason,
@@ -212,8 +182,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
     with tempfile.TemporaryDirectory() as extras:
         folder = Path(extras)
         write_extras(folder, about, estimator, golden, graph)
-        reference = make_profile(estimator, dataset)
-        (folder / PROFILE).write_text(reference.model_dump_json())
+        (folder / PROFILE).write_text(make_profile(estimator, dataset).model_dump_json())
         try:
             logged = mlflow.sklearn.log_model(
                 estimator,
@@ -221,7 +190,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
                 serialization_format="skops",
                 skops_trusted_types=[*TRUSTED, *TYPES],
                 pip_requirements=environment.requirements(),
-                signature=infer_signature(golden.head(SIGNATURE_ROWS), answers(estimator, golden)),
+                signature=infer_signature(golden, answers(estimator, golden)),
                 extra_files=[str(path) for path in sorted(folder.iterdir())],
             )
         except MlflowException as error:
