@@ -21,8 +21,9 @@ from serve import serving
 from conftest import Project
 from slipway_template.data.columns import describe
 from slipway_template.data.profile import distribution
+from slipway_template.monitoring.audit import Finding
 from slipway_template.monitoring.drift import judge, shift
-from slipway_template.monitoring.monitor import Alarm, Latency, Seen
+from slipway_template.monitoring.monitor import Latency, Seen
 from slipway_template.monitoring.performance import Performance, compare
 from slipway_template.monitoring.report import write_report
 from slipway_template.service.pages import try_page
@@ -396,7 +397,7 @@ def seen(columns: int, days: int) -> Seen:
         days=days,
         rows=1_200 * days,
         compared=900 * days,
-        alarms=[Alarm("drift", f"{name} has moved", "look at it") for name in names if days],
+        alarms=[Finding("drift", f"{name} has moved", "look at it") for name in names if days],
         shifts=judge(parts) if days else [],
         reference=reference,
         current=current,

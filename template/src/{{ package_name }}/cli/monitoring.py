@@ -9,9 +9,10 @@ from .command import Options, Project, Result, argument, command
 )
 def outcomes(options: Options, project: Project) -> Result:
     """Join what really happened to the predictions, and judge each version by it."""
-    from ..monitoring.performance import by_version, losses, take_in
-
     journal = project.journal
+    from ..monitoring.outcomes import take_in
+    from ..monitoring.performance import by_version, losses
+
     taken = take_in(options.file, project.schema, project.settings.data, journal)
     found = by_version(losses(journal.judged()))
     lines = [
@@ -30,8 +31,8 @@ def outcomes(options: Options, project: Project) -> Result:
 @command("monitor")
 def monitor(_: Options, project: Project) -> Result:
     """Look for drift, silence, decay and staleness."""
-    from ..monitoring.monitor import as_json, monitor
-    from ..monitoring.report import write_report
+    from ..monitoring.monitor import monitor
+    from ..monitoring.report import as_json, write_report
 
     seen = monitor(project.client, project.settings)
     report = write_report(seen, project.settings.var / "reports")

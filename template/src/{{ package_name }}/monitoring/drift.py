@@ -67,8 +67,7 @@ def _tail(reference: Distribution, now: np.ndarray) -> float:
 def judge(shifts: list[Shift]) -> list[Shift]:
     """Tell which shifts are significant together (Holm, 1979)."""
     ordered = sorted(shifts, key=lambda one: one.p)
-    judged, holds = {}, True
-    for rank, one in enumerate(ordered):
-        holds = holds and one.p <= LEVEL / (len(ordered) - rank)
-        judged[one.name] = replace(one, significant=holds)
-    return [judged[one.name] for one in shifts]
+    limits = LEVEL / np.arange(len(ordered), 0, -1)
+    holds = np.logical_and.accumulate([one.p for one in ordered] <= limits)
+    found = {one.name for one, held in zip(ordered, holds, strict=True) if held}
+    return [replace(one, significant=one.name in found) for one in shifts]
