@@ -1,11 +1,12 @@
 """The monitoring report: one page for a person, which opens without a network and prints well."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
 import numpy as np
+import pandas as pd
 
 from ..utils.plain import to_json
 from .monitor import Seen
@@ -27,11 +28,7 @@ def write_report(seen: Seen, folder: Path) -> Path:
 
 def as_json(seen: Seen, report: Path) -> dict[str, object]:
     """Return what `monitor --json` prints: all but the counts that pictures are drawn from."""
-    told = vars(seen) | {
-        "verdict": seen.verdict,
-        "report": str(report),
-        "shifts": [vars(one) | {"alarming": one.alarming} for one in seen.shifts],
-    }
+    told = {"verdict": seen.verdict, "report": str(report)} | vars(seen)
     return {name: value for name, value in told.items() if name not in {"reference", "current"}}
 
 
@@ -54,14 +51,7 @@ def _page(seen: Seen) -> str:
         moved=pictures or "<p>Too few predictions to compare.</p>",
         traffic=_volume(seen) + _latency(seen),
         performance=_performance(seen),
-        columns=_table(
-            ["column", "PSI", "more in the tails", "p"],
-            [
-                [one.name, f"{one.psi:.4f}", f"{one.tail:+.2%}", f"{one.p:.2g}"]
-                for one in seen.shifts
-            ],
-            marked={one.name for one in seen.shifts if one.alarming},
-        ),
+        columns=_table(seen.shifts),
     )
 
 
@@ -91,19 +81,6 @@ def _latency(seen: Seen) -> str:
 def _performance(seen: Seen) -> str:
     if not seen.performance:
         return "<p>No outcomes yet: <code>outcomes FILE</code> takes them in.</p>"
-    heads = ["version", "outcomes", "metric", "mean loss", "95 %", "worth of one", "95 %"]
-    rows = [
-        [
-            f"{one.version} as {one.group}",
-            f"{one.predictions:,}",
-            one.metric,
-            f"{one.mean:.4f}",
-            f"{one.low:.4f} to {one.high:.4f}",
-            "" if one.value is None else f"{one.value:.4g}",
-            "" if one.value is None else f"{one.value_low:.4g} to {one.value_high:.4g}",
-        ]
-        for one in seen.performance
-    ]
     tried = seen.comparison
     said = "" if tried is None else f"<p><b>{tried.verdict}</b>: {tried.reason}.</p>"
     pictures = ""
@@ -111,7 +88,7 @@ def _performance(seen: Seen) -> str:
         if len(points) > 1:
             days, means, _ = zip(*points, strict=True)
             pictures += _lines(f"Version {name}: mean loss by day", days, [means])
-    return f'{_table(heads, rows)}{said}<div class="pictures">{pictures}</div>'
+    return f'{_table(seen.performance)}{said}<div class="pictures">{pictures}</div>'
 
 
 def _bars(title: str, names: list[str], series: list[np.ndarray], form: str) -> str:
@@ -165,10 +142,9 @@ def _figure(title: str, marks: str, names: list[str]) -> str:
     )
 
 
-def _table(heads: list[str], rows: list[list[str]], marked: Collection[str] = ()) -> str:
-    """Lay out rows; those whose first cell is marked are alarming."""
-    lines = [f"<tr>{''.join(f'<th>{head}' for head in heads)}</tr>"]
-    for row in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
-        lines.append(f'<tr class="{"alarm" if row[0] in marked else ""}">{cells}</tr>')
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+def _table(rows: Sequence[object]) -> str:
+    """Lay out what is known of each row, a column for each field."""
+    known = pd.DataFrame([vars(row) for row in rows]).dropna(axis="columns", how="all")
+    frame = known.rename(columns=lambda name: name.replace("_", " "))
+    page = frame.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+    return f'<div class="wide">{page}</div>'
