@@ -23,7 +23,7 @@ from slipway_template.data.columns import describe
 from slipway_template.data.profile import distribution
 from slipway_template.monitoring.audit import Finding
 from slipway_template.monitoring.drift import judge, shift
-from slipway_template.monitoring.monitor import Latency, Seen
+from slipway_template.monitoring.monitor import Seen
 from slipway_template.monitoring.performance import Performance, compare
 from slipway_template.monitoring.report import write_report
 from slipway_template.service.pages import try_page
@@ -402,7 +402,10 @@ def seen(columns: int, days: int) -> Seen:
         reference=reference,
         current=current,
         volume={day: 1_000 + 37 * len(when) for day in when},
-        latency=[Latency(day, 1_000, 4.0, 30.0 + 9 * n) for n, day in enumerate(when)],
+        latency=[
+            {"day": day, "answers": 1_000, "median_ms": 4.0, "promised_ms": 30.0 + 9 * n}
+            for n, day in enumerate(when)
+        ],
         budget_ms=50.0,
         performance=tried if days else [],
         comparison=compare(tried, 9, 200) if days else None,

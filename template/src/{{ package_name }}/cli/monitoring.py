@@ -16,8 +16,8 @@ def outcomes(options: Options, project: Project) -> Result:
     taken = take_in(options.file, project.schema, project.settings.data, journal)
     found = by_version(losses(journal.judged()))
     lines = [
-        f"{taken.matched:,} of {taken.rows:,} outcomes belong to a prediction "
-        f"({taken.unmatched:,} to none, {taken.rejected:,} can't be read)"
+        f"{taken['matched']:,} of {taken['rows']:,} outcomes belong to a prediction "
+        f"({taken['unmatched']:,} to none, {taken['rejected']:,} can't be read)"
     ]
     for one in found:
         line = f"  version {one.version} as {one.group}: {one.metric} {one.mean:.4f} "
@@ -25,7 +25,7 @@ def outcomes(options: Options, project: Project) -> Result:
         if one.value is not None:
             line += f", worth {one.value:.4g} each ({one.value_low:.4g} to {one.value_high:.4g})"
         lines.append(line)
-    return "\n".join(lines), vars(taken) | {"results": found}, 0
+    return "\n".join(lines), taken | {"results": found}, 0
 
 
 @command("monitor")

@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,17 +35,6 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Latency:
-    """How long the answers of a day took."""
-
-    day: str
-    answers: int
-    median_ms: float
-    promised_ms: float
-    """Time in which 95 of 100 were given."""
-
-
-@dataclass(frozen=True)
 class Seen:
     """What a window showed; the report is made from it."""
 
@@ -60,7 +50,8 @@ class Seen:
     current: dict[str, np.ndarray]
     volume: dict[str, int]
     """Predictions by day, all versions."""
-    latency: list[Latency]
+    latency: list[dict[str, Any]]
+    """By day: answers, and the time in which half of them were given, and 95 of 100."""
     budget_ms: float | None
     performance: list[Performance]
     comparison: Comparison | None
@@ -162,14 +153,14 @@ def _check_names(rules: Monitoring, profile: Profile, version: int) -> None:
             )
 
 
-def _by_day(durations: pd.DataFrame) -> list[Latency]:
+def _by_day(durations: pd.DataFrame) -> list[dict[str, Any]]:
     days = (HOUR * durations["hour"]).map(day_of)
     return [
-        Latency(
-            str(day),
-            int(counts["requests"].sum()),
-            1000 * quantile(counts, 0.5),
-            1000 * quantile(counts, alarms.PROMISED),
-        )
+        {
+            "day": day,
+            "answers": int(counts["requests"].sum()),
+            "median_ms": 1000 * quantile(counts, 0.5),
+            "promised_ms": 1000 * quantile(counts, alarms.PROMISED),
+        }
         for day, counts in durations.groupby(days)
     ]

@@ -1,7 +1,6 @@
 """Joins what really happened to the predictions of the journal."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,23 +15,18 @@ from ..utils.errors import UsageError
 ID, OUTCOME, VALUE = "prediction_id", "outcome", "value"
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What was done with a file of outcomes."""
-
-    rows: int
-    matched: int
-    """Rows that belong to a prediction of the journal."""
-    unmatched: int
-    rejected: int
-    """Rows whose outcome is missing or of another type."""
-
-
-def take_in(file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journal) -> Taken:
+def take_in(
+    file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journal
+) -> dict[str, int]:
     """Join a file of outcomes to the predictions of the journal.
 
     The file names a prediction by `prediction_id`, or its row by the key columns; the outcome is in
     the target's column or in `outcome`, and what it was worth, if known, in `value`.
+
+    Returns
+    -------
+    The number of `rows`, of those `matched` with a prediction and `unmatched`, and of those
+    `rejected`, as their outcome is missing or of another type.
 
     Raises
     ------
@@ -60,7 +54,8 @@ def take_in(file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journa
         ]
     )
     matched = int(told["name"].isin(asked["name"]).sum())
-    return Taken(len(known), matched, len(told) - matched, int((~known).sum()))
+    unmatched, rejected = len(told) - matched, len(known) - len(told)
+    return {"rows": len(known), "matched": matched, "unmatched": unmatched, "rejected": rejected}
 
 
 def _names(

@@ -74,8 +74,9 @@ def _latency(seen: Seen) -> str:
     if not seen.latency:
         return ""
     title = "Milliseconds in which 95 of 100 answers were given, and half of them"
-    usual, slow = zip(*((one.median_ms, one.promised_ms) for one in seen.latency), strict=True)
-    return _lines(title, [one.day for one in seen.latency], [usual, slow], seen.budget_ms)
+    told = pd.DataFrame(seen.latency)
+    series = [told["median_ms"].tolist(), told["promised_ms"].tolist()]
+    return _lines(title, told["day"].tolist(), series, seen.budget_ms)
 
 
 def _performance(seen: Seen) -> str:
@@ -107,7 +108,7 @@ def _bars(title: str, names: list[str], series: list[np.ndarray], form: str) -> 
 
 
 def _lines(
-    title: str, days: Sequence[str], series: list[Sequence[float]], limit: float | None = None
+    title: str, days: Sequence[str], series: Sequence[Sequence[float]], limit: float | None = None
 ) -> str:
     """Draw values by day from 0 up, the last series as the present, and a dashed limit."""
     most = max([limit or 0, *map(max, series)]) or 1
