@@ -49,8 +49,8 @@ def take_in(
     asked = pd.DataFrame(journal.ids(by, last["name"].tolist()), columns=["name", "id"])
     journal.add_outcomes(
         [
-            Outcome(one.id, one.outcome, None if pd.isna(one.value) else float(one.value))
-            for one in asked.merge(last, on="name").itertuples()
+            Outcome(one["id"], one["outcome"], None if pd.isna(one["value"]) else one["value"])
+            for one in asked.merge(last, on="name").to_dict("records")
         ]
     )
     matched = int(told["name"].isin(asked["name"]).sum())

@@ -58,11 +58,13 @@ def _brier(judged: pd.DataFrame) -> np.ndarray:
 def by_version(judged: pd.DataFrame) -> list[Performance]:
     """Return the performance of each version and group, oldest version first, from `losses`."""
     found = []
-    for (version, group, metric), rows in judged.groupby(["version", "assigned", "metric"]):
+    for key, rows in judged.groupby(["version", "assigned", "metric"]):
+        version, group, metric = map(str, key)
         worth = rows["value"].dropna()
         value = _interval(worth) if len(worth) else (None, None, None)
-        named = int(version), str(group), len(rows), str(metric)
-        found.append(Performance(*named, *_interval(rows["loss"]), *value))
+        found.append(
+            Performance(int(version), group, len(rows), metric, *_interval(rows["loss"]), *value)
+        )
     return found
 
 
@@ -79,7 +81,7 @@ def by_day(judged: pd.DataFrame) -> dict[str, list[tuple[str, float, int]]]:
 def _interval(values: pd.Series) -> tuple[float, float, float]:
     """Return mean, and the bounds of its 95 % confidence interval (normal approximation)."""
     mean = float(values.mean())
-    reach = 1.96 * float(values.sem()) if len(values) > 1 else np.inf
+    reach = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else np.inf
     return mean, mean - reach, mean + reach
 
 

@@ -121,9 +121,9 @@ def _lines(
             said = f"<title>{day}: {value:.4g}</title>"
             marks += f'<circle class="{color}" cx="{x}" cy="{y}" r="3">{said}</circle>'
     if limit:
-        y = _height(limit, most)
-        marks += f'<line class="limit" x1="0" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        marks += f'<text x="0" y="{y - 3:.1f}">budget {limit:g}</text>'
+        high = _height(limit, most)
+        marks += f'<line class="limit" x1="0" x2="{WIDTH}" y1="{high:.1f}" y2="{high:.1f}"/>'
+        marks += f'<text x="0" y="{high - 3:.1f}">budget {limit:g}</text>'
     names = [f"{day}: {value:.4g}" for day, value in zip(days, series[-1], strict=True)]
     return _figure(title, marks, names)
 
