@@ -60,23 +60,23 @@ def _distribution(seen: Seen, name: str) -> str:
     before = np.asarray(part.counts)
     shown = np.flatnonzero(before + now)
     names = [part.names[number] for number in shown]
-    return _bars(name, names, [before[shown] / before.sum(), now[shown] / max(now.sum(), 1)], ".1%")
+    shares = [before[shown] / before.sum(), now[shown] / max(now.sum(), 1)]
+    return _bars(name, names, [share.tolist() for share in shares], ".1%")
 
 
 def _volume(seen: Seen) -> str:
     if not seen.volume:
         return "<p>No prediction.</p>"
-    counts = np.array(list(seen.volume.values()))
-    return _bars("Predictions by day", list(seen.volume), [counts], ",")
+    return _bars("Predictions by day", list(seen.volume), [list(seen.volume.values())], ",")
 
 
 def _latency(seen: Seen) -> str:
     if not seen.latency:
         return ""
-    title = "Milliseconds in which 95 of 100 answers were given, and half of them"
     told = pd.DataFrame(seen.latency)
     series = [told["median_ms"].tolist(), told["promised_ms"].tolist()]
-    return _lines(title, told["day"].tolist(), series, seen.budget_ms)
+    title = "Milliseconds for half of the answers, and for 95 of 100; dashed what is promised"
+    return _bars(title, told["day"].tolist(), series, ".4g", seen.budget_ms)
 
 
 def _performance(seen: Seen) -> str:
@@ -88,52 +88,31 @@ def _performance(seen: Seen) -> str:
     for name, points in seen.timeline.items():
         if len(points) > 1:
             days, means, _ = zip(*points, strict=True)
-            pictures += _lines(f"Version {name}: mean loss by day", days, [means])
+            pictures += _bars(f"Version {name}: mean loss by day", days, [means], ".4g")
     return f'{_table(seen.performance)}{said}<div class="pictures">{pictures}</div>'
 
 
-def _bars(title: str, names: list[str], series: list[np.ndarray], form: str) -> str:
-    """Draw for each name a bar of each series; the last series is the present."""
-    step, most = WIDTH / len(names), max(np.max(series), 1e-9)
+def _bars(
+    title: str,
+    names: Sequence[str],
+    series: Sequence[Sequence[float]],
+    form: str,
+    limit: float | None = None,
+) -> str:
+    """Draw for each name a bar of each series, the last one as the present, and a dashed limit."""
+    step, most = WIDTH / len(names), max([*map(max, series), limit or 0]) or 1
     wide, marks = 0.9 * step / len(series), ""
     for place, (name, *values) in enumerate(zip(names, *series, strict=True)):
-        said = escape(f"{name}: {', now '.join(format(value, form) for value in values)}")
+        said = escape(f"{name}: {', '.join(format(value, form) for value in values)}")
         for side, (color, value) in enumerate(zip(COLORS[-len(series) :], values, strict=True)):
             high = (HEIGHT - FOOT) * value / most
             marks += (
                 f'<rect class="{color}" x="{place * step + side * wide:.1f}" width="{wide:.1f}" '
                 f'y="{HEIGHT - FOOT - high:.1f}" height="{high:.1f}"><title>{said}</title></rect>'
             )
-    return _figure(title, marks, names)
-
-
-def _lines(
-    title: str, days: Sequence[str], series: Sequence[Sequence[float]], limit: float | None = None
-) -> str:
-    """Draw values by day from 0 up, the last series as the present, and a dashed limit."""
-    most = max([limit or 0, *map(max, series)]) or 1
-    step, marks = WIDTH / max(len(days) - 1, 1), ""
-    for color, values in zip(COLORS[-len(series) :], series, strict=True):
-        places = [f"{n * step:.1f},{_height(value, most):.1f}" for n, value in enumerate(values)]
-        marks += f'<polyline class="{color}" points="{" ".join(places)}"/>'
-        for place, day, value in zip(places, days, values, strict=True):
-            x, y = place.split(",")
-            said = f"<title>{day}: {value:.4g}</title>"
-            marks += f'<circle class="{color}" cx="{x}" cy="{y}" r="3">{said}</circle>'
     if limit:
-        high = _height(limit, most)
+        high = (HEIGHT - FOOT) * (1 - limit / most)
         marks += f'<line class="limit" x1="0" x2="{WIDTH}" y1="{high:.1f}" y2="{high:.1f}"/>'
-        marks += f'<text x="0" y="{high - 3:.1f}">budget {limit:g}</text>'
-    names = [f"{day}: {value:.4g}" for day, value in zip(days, series[-1], strict=True)]
-    return _figure(title, marks, names)
-
-
-def _height(value: float, most: float) -> float:
-    return FOOT + (HEIGHT - 2 * FOOT) * (1 - value / most)
-
-
-def _figure(title: str, marks: str, names: list[str]) -> str:
-    """Put a caption above a drawing, and below it the first name and the last."""
     last = escape(names[-1]) if len(names) > 1 else ""
     return (
         f"<figure><figcaption>{escape(title)}</figcaption>"
