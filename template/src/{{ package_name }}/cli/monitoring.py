@@ -9,7 +9,7 @@ from .command import Options, Project, Result, argument, command
 )
 def outcomes(options: Options, project: Project) -> Result:
     """Join what really happened to the predictions, and judge each version by it."""
-    journal = project.journal
+    journal = project.journal  # or the word that there is no service
     from ..monitoring.outcomes import take_in
     from ..monitoring.performance import by_version, losses
 

@@ -58,7 +58,7 @@ def predict(options: Options, project: Project) -> Result:
 @command("replay", argument("id", metavar="ID"))
 def replay(options: Options, project: Project) -> Result:
     """Repeat a past prediction and compare."""
-    journal = project.journal
+    journal = project.journal  # or the word that there is no service
     from ..service.replay import replay
 
     found = replay(project.client, project.settings, journal, options.id)

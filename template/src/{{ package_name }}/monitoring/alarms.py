@@ -17,7 +17,7 @@ PROMISED = 0.95
 WORST = 1.1
 """Losses above this times those on validation rows are worse, not only different."""
 ADVICE = {
-    "silence": "ask where it comes from; nothing does any more",
+    "silence": "see whether what sends it still works",
     "missing": "see what stopped sending it",
     "unseen": "add them to schema.py and train anew",
     "drift": "look at the picture; train anew if the change is real and stays",
