@@ -89,7 +89,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(project: Project) -> None:
     allowed = (
         rf"{project.package}/(\w+/)?\w+\.py"
         rf"|{project.package}/resources/(config\.toml|built\.json)"
-        rf"|{project.package}/service/page\.html"
+        rf"|{project.package}/(service/page|monitoring/report)\.html"
         r"|[\w.-]+\.dist-info/[\w.]+"
     )
     assert [name for name in names if not re.fullmatch(allowed, name)] == []

@@ -64,7 +64,7 @@ def commands() -> str:
     sys.modules["read"] = module_from_spec(spec)
     main = __import__("read.cli.main", fromlist=["COMMANDS"])
     rows = []
-    for name, (said, options) in main.COMMANDS.items():
+    for name, (said, options, _) in main.COMMANDS.items():
         words = [name]
         for names, how in options:
             value = how.get("metavar", names[0])

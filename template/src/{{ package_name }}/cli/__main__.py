@@ -1,5 +1,7 @@
 """`python -m <package>.cli`, the same as the console script."""
 
+import sys
+
 from .main import main
 
-main()
+sys.exit(main())

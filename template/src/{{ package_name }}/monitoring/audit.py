@@ -3,11 +3,12 @@
 import os
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 
 from ..training import registry
@@ -25,6 +26,7 @@ class Finding:
 
     kind: str
     what: str
+    """Which column, version or run, and by how much."""
     advice: str
 
 
@@ -40,31 +42,40 @@ def audit(
     now
         Seconds since 1970; by default the present.
     """
-    experiment = client.get_experiment_by_name(MODEL)
-    place = [experiment.experiment_id]
     return [
-        *_crashed_runs(client, place, mend=mend),
-        *_unfinished_models(client, place, mend=mend),
+        *_left_by_a_crash(client, mend=mend),
         *_versions(client),
-        *_aliases(client),
-        *_stale_champion(client, settings, now or time.time()),
+        *_aliases(client, settings, now or time.time()),
     ]
 
 
-def _crashed_runs(client: MlflowClient, place: list[str], *, mend: bool) -> list[Finding]:
-    found = []
+def _left_by_a_crash(client: MlflowClient, *, mend: bool) -> Iterator[Finding]:
+    place = [client.get_experiment_by_name(MODEL).experiment_id]
+    going = set()
     for run in client.search_runs(place, "attributes.status = 'RUNNING'"):
-        tags, run_id = run.data.tags, run.info.run_id
-        if tags.get("host") != platform.node() or _alive(int(tags.get("pid", 0))):
+        name = run.info.run_id
+        if _alive(run):
+            going.add(name)
             continue
         if mend:
-            client.set_terminated(run_id, "KILLED")
+            client.set_terminated(name, "KILLED")
         done = "marked as killed" if mend else "mark it with `audit --mend`"
-        found.append(Finding("crashed run", f"run {run_id} is RUNNING, its process is gone", done))
-    return found
+        yield Finding("crashed run", f"run {name} is RUNNING, its process is gone", done)
+    for model in client.search_logged_models(place):
+        if model.status != LoggedModelStatus.PENDING or model.source_run_id in going:
+            continue
+        if mend:
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
+            client.delete_logged_model(model.model_id)
+        done = "deleted" if mend else "delete it with `audit --mend`"
+        yield Finding("unfinished model", f"model {model.model_id} was never finished", done)
 
 
-def _alive(pid: int) -> bool:
+def _alive(run: Run) -> bool:
+    """Tell whether the run's process goes on; of another machine's we can't know."""
+    if run.data.tags.get("host") != platform.node():
+        return True
+    pid = int(run.data.tags.get("pid", 0))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -74,78 +85,39 @@ def _alive(pid: int) -> bool:
     return pid > 0
 
 
-def _unfinished_models(client: MlflowClient, place: list[str], *, mend: bool) -> list[Finding]:
-    running = {
-        run.info.run_id for run in client.search_runs(place, "attributes.status = 'RUNNING'")
-    }
-    found = []
-    for model in client.search_logged_models(place):
-        if model.status != LoggedModelStatus.PENDING or model.source_run_id in running:
-            continue
-        if mend:
-            client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
-            client.delete_logged_model(model.model_id)
-        done = "deleted" if mend else "delete it with `audit --mend`"
-        found.append(
-            Finding("unfinished model", f"model {model.model_id} was never finished", done)
-        )
-    return found
-
-
-def _versions(client: MlflowClient) -> list[Finding]:
+def _versions(client: MlflowClient) -> Iterator[Finding]:
     """Versions without a run, a record, a digest or a commit."""
-    found = []
     for version in client.search_model_versions(f"name = '{MODEL}'"):
         name, tags = f"version {version.version}", version.tags
-        advice = "find out who made it; delete it, or train anew"
         try:
-            client.get_run(version.run_id or "")
-            gaps = registry.record(version.run_id).gaps()
-        except MlflowException:
-            found.append(Finding("zombie", f"{name} comes from no run", advice))
-            continue
-        except GateRefused as refusal:
-            found.append(Finding("zombie", f"{name}: {refusal}", advice))
-            continue
-        if gaps or "digest" not in tags:
-            lacking = ", ".join(gaps or ["a digest"])
-            found.append(Finding("zombie", f"{name} lacks {lacking}", advice))
+            lacking = registry.record(version.run_id or "(none)").gaps()
+        except GateRefused:
+            lacking = ["a run with a record"]
+        if "digest" not in tags:
+            lacking.append("a digest")
+        if lacking:
+            advice = "find out who made it; delete it, or train anew"
+            yield Finding("zombie", f"{name} lacks {', '.join(lacking)}", advice)
         if tags.get("commit") == "none" or tags.get("changes", "0") != "0":
             what = f"{name} was made from code that is in no commit"
-            found.append(Finding("dirty commit", what, "commit, then train anew"))
-    return found
+            yield Finding("dirty commit", what, "commit, then train anew")
 
 
-def _aliases(client: MlflowClient) -> list[Finding]:
-    """Aliases whose version, or whose model's files, are gone."""
-    found = []
-    for name, number in _known_aliases(client).items():
-        try:
-            source = client.get_model_version(MODEL, str(number)).source
-            gone = not mlflow.artifacts.list_artifacts(source)
-        except (MlflowException, OSError):
-            gone = True
-        if gone:
-            what = f"{name} points to version {number}, whose files are gone"
-            found.append(Finding("alias", what, "promote another version, or roll back"))
-    return found
-
-
-def _known_aliases(client: MlflowClient) -> dict[str, str]:
-    try:
-        return dict(client.get_registered_model(MODEL).aliases)
-    except MlflowException:
-        return {}
-
-
-def _stale_champion(client: MlflowClient, settings: Settings, now: float) -> list[Finding]:
-    number = _known_aliases(client).get(CHAMPION)
-    if number is None:
-        return []
-    made = client.get_model_version(MODEL, str(number)).creation_timestamp
-    days = (now * 1000 - made) / DAY_MS
-    limit = settings.monitoring.retrain_every_days
-    if days <= limit:
-        return []
-    what = f"champion version {number} is {days:.0f} days old, the limit is {limit}"
-    return [Finding("stale champion", what, "make train")]
+def _aliases(client: MlflowClient, settings: Settings, now: float) -> Iterator[Finding]:
+    """Aliases whose version, or whose model's files, are gone; a champion past its date."""
+    for model in client.search_registered_models(f"name = '{MODEL}'"):
+        for name, number in model.aliases.items():
+            try:
+                version = client.get_model_version(MODEL, str(number))
+                gone = not mlflow.artifacts.list_artifacts(version.source)
+            except (MlflowException, OSError):
+                gone = True
+            if gone:
+                what = f"{name} points to version {number}, whose files are gone"
+                yield Finding("alias", what, "promote another version, or roll back")
+            elif name == CHAMPION:
+                days = (now * 1000 - version.creation_timestamp) / DAY_MS
+                limit = settings.monitoring.retrain_every_days
+                if days > limit:
+                    what = f"champion version {number} is {days:.0f} days old, the limit is {limit}"
+                    yield Finding("stale champion", what, "make train")

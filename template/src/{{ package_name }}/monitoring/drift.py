@@ -24,13 +24,8 @@ class Shift:
     """Chance of such a difference where there is none."""
     large: bool = False
     """Whether the rules of its column call it more than may be."""
-    significant: bool = False
-    """Whether p holds against all columns together."""
-
-    @property
-    def alarming(self) -> bool:
-        """Whether it is no chance, and large enough to matter."""
-        return self.significant and self.large
+    alarming: bool = False
+    """Whether it is large, and no chance if all columns are looked at together."""
 
 
 def shift(name: str, reference: Distribution, current: np.ndarray, rules: ColumnRules) -> Shift:
@@ -65,10 +60,9 @@ def _tail(reference: Distribution, now: np.ndarray) -> float:
 
 
 def judge(shifts: list[Shift]) -> list[Shift]:
-    """Tell which shifts are significant together (Holm, 1979)."""
+    """Tell which large shifts are significant, all together (Holm, 1979)."""
     ordered = sorted(shifts, key=lambda one: one.p)
-    judged, holds = {}, True
-    for rank, one in enumerate(ordered):
-        holds = holds and one.p <= LEVEL / (len(ordered) - rank)
-        judged[one.name] = replace(one, significant=holds)
-    return [judged[one.name] for one in shifts]
+    limits = LEVEL / np.arange(len(ordered), 0, -1)
+    holds = np.logical_and.accumulate([one.p for one in ordered] <= limits)
+    found = {one.name for one, held in zip(ordered, holds, strict=True) if held}
+    return [replace(one, alarming=one.large and one.name in found) for one in shifts]

@@ -1,39 +1,18 @@
-"""What became of predictions: outcomes are joined to them and tell how good each version is."""
+"""How good each version was, as far as outcomes are known."""
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from pydantic_core import from_json
 
-from ..data.sources import read_table
-from ..data.validation import conform, declared_types, nullable_type
-from ..service.journal import ROWS_AT_ONCE, Journal, Outcome
 from ..service.scoring import label_text
-from ..utils.config import Roles
-from ..utils.errors import UsageError
-
-ID, OUTCOME, VALUE = "prediction_id", "outcome", "value"
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What was done with a file of outcomes."""
-
-    rows: int
-    matched: int
-    """Rows that belong to a prediction of the journal."""
-    unmatched: int
-    rejected: int
-    """Rows whose outcome is missing or of another type."""
 
 
 @dataclass(frozen=True)
 class Performance:
-    """How good one version was, as far as outcomes are known, with 95 % confidence intervals."""
+    """How good one version was, with 95 % confidence intervals."""
 
     version: int
     group: str
@@ -48,116 +27,12 @@ class Performance:
     value_high: float | None = None
 
 
-def take_in(file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journal) -> Taken:
-    """Join a file of outcomes to the predictions of the journal.
-
-    The file names a prediction by `prediction_id`, or its row by the key columns; the outcome is in
-    the target's column or in `outcome`, and what it was worth, if known, in `value`.
-
-    Raises
-    ------
-    UsageError
-        The file can't be read or lacks these columns.
-    """
-    rows = read_table(file).to_pandas(types_mapper=nullable_type)
-    column = next((name for name in (roles.target, OUTCOME) if name in rows), None)
-    if column is None:
-        raise UsageError(f"{file} has neither a column {roles.target} nor {OUTCOME}.")
-    target = schema.select_columns([roles.target])
-    truth, _ = conform(rows.rename(columns={column: roles.target}), target)
-    known = truth[roles.target].notna().to_numpy()
-    rows, truth = rows[known].reset_index(drop=True), truth[known].astype(declared_types(target))
-    values = pd.to_numeric(rows[VALUE], errors="coerce") if VALUE in rows else None
-    by, names = _names(file, rows, schema, roles)
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(names):
-        places[name].append(place)
-    outcomes, matched = [], set()
-    truths = truth[roles.target].tolist()
-    for name, found in journal.ids(by, list(places)):
-        place = places[name][-1]
-        worth = None if values is None or pd.isna(values[place]) else float(values[place])
-        outcomes.append(Outcome(found, json.dumps(truths[place], default=str), worth))
-        matched.update(places[name])
-    journal.add_outcomes(outcomes)
-    return Taken(len(known), len(matched), len(rows) - len(matched), int((~known).sum()))
-
-
-def _names(
-    file: str, rows: pd.DataFrame, schema: pa.DataFrameSchema, roles: Roles
-) -> tuple[str, list[str]]:
-    if ID in rows:
-        return "id", rows[ID].astype(str).tolist()
-    if roles.key and set(roles.key) <= set(rows):
-        key, _ = conform(rows, schema.select_columns(roles.key))
-        return "unit", ["\x1f".join(map(str, values)) for values in key.itertuples(index=False)]
-    raise UsageError(
-        f"{file} has neither {ID} nor the key {', '.join(roles.key) or '(none named)'}."
-    )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Champion against challenger, each on the rows it answered itself."""
-
-    verdict: str
-    """`promote the challenger`, `keep the champion`, or `undecided`."""
-    version: int
-    """The challenger."""
-    difference: float
-    """Mean loss of the challenger minus that of the champion; below 0 it is better."""
-    low: float
-    high: float
-    """A 95 % confidence interval of the difference (Welch, 1947, normal approximation)."""
-    champion: int
-    challenger: int
-    """Predictions of each whose outcome is known."""
-    needed: int
-    """Predictions of each after which a difference of this size would be decided."""
-
-    @property
-    def reason(self) -> str:
-        """What the verdict rests on, in a sentence."""
-        return (
-            f"version {self.version} has a mean loss {self.difference:+.4f} beside the champion's "
-            f"({self.low:+.4f} to {self.high:+.4f}), on {self.challenger:,} outcomes beside "
-            f"{self.champion:,}; to tell a difference of this size takes {self.needed:,} of each"
-        )
-
-
-def compare(performance: list[Performance], champion: int, least: int) -> Comparison | None:
-    """Decide between champion and challenger; None where one of them has no outcomes.
-
-    Parameters
-    ----------
-    champion
-        The version that is the champion now; the newest other one that was tried, as challenger
-        or shadow, is held against it.
-    least
-        Fewer outcomes of either decide nothing.
-    """
-    ours = next((o for o in performance if (o.version, o.group) == (champion, "champion")), None)
-    tried = [o for o in performance if o.version != champion and o.group != "champion"]
-    if ours is None or not tried:
-        return None
-    theirs = max(tried, key=lambda one: (one.version, one.predictions))
-    difference = theirs.mean - ours.mean
-    reach = float(np.hypot(ours.high - ours.mean, theirs.high - theirs.mean))
-    fewest = min(ours.predictions, theirs.predictions)
-    needed = int(np.ceil(fewest * (reach / difference) ** 2)) if difference else 0
-    verdict = "undecided"
-    if fewest >= least and abs(difference) > reach:
-        verdict = "promote the challenger" if difference < 0 else "keep the champion"
-    return Comparison(
-        verdict,
-        theirs.version,
-        difference,
-        difference - reach,
-        difference + reach,
-        ours.predictions,
-        theirs.predictions,
-        max(needed, least),
-    )
+def of_champion(performance: list[Performance], version: int, least: int = 1) -> Performance | None:
+    """Return that of a version as the champion, None with fewer known outcomes than `least`."""
+    for one in performance:
+        if (one.version, one.group) == (version, "champion") and one.predictions >= least:
+            return one
+    return None
 
 
 def losses(judged: pd.DataFrame) -> pd.DataFrame:
@@ -173,27 +48,23 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
 
 def _brier(judged: pd.DataFrame) -> np.ndarray:
     """Return the sum over the classes of (share - happened)²."""
-    texts = judged["probabilities"].tolist()
-    parts = [texts[start : start + ROWS_AT_ONCE] for start in range(0, len(texts), ROWS_AT_ONCE)]
-    told = (pd.DataFrame(from_json(f"[{','.join(part)}]")) for part in parts)
-    shares = pd.concat(told, ignore_index=True).fillna(0.0)
+    shares = pd.DataFrame([from_json(text) for text in judged["probabilities"]]).fillna(0.0)
     names = {text: label_text(json.loads(text)) for text in judged["outcome"].unique()}
-    happened = judged["outcome"].map(names)
-    given = np.zeros(len(judged))  # where the version did not know the class
-    for name, share in shares.items():
-        given = np.where(happened == name, share, given)
-    return (shares.to_numpy() ** 2).sum(axis=1) - 2 * given + 1
+    happened = judged["outcome"].map(names).to_numpy()[:, None] == shares.columns.to_numpy()
+    # The share of a class that the version did not know is 0.
+    return ((shares.to_numpy() - happened) ** 2).sum(axis=1) + ~happened.any(axis=1)
 
 
 def by_version(judged: pd.DataFrame) -> list[Performance]:
     """Return the performance of each version and group, oldest version first, from `losses`."""
     found = []
-    for _, rows in judged.groupby(["version", "assigned"]):
-        first = rows.iloc[0]
+    for key, rows in judged.groupby(["version", "assigned", "metric"]):
+        version, group, metric = map(str, key)
         worth = rows["value"].dropna()
         value = _interval(worth) if len(worth) else (None, None, None)
-        named = int(first["version"]), str(first["assigned"]), len(rows), str(first["metric"])
-        found.append(Performance(*named, *_interval(rows["loss"]), *value))
+        found.append(
+            Performance(int(version), group, len(rows), metric, *_interval(rows["loss"]), *value)
+        )
     return found
 
 
@@ -212,3 +83,54 @@ def _interval(values: pd.Series) -> tuple[float, float, float]:
     mean = float(values.mean())
     reach = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else np.inf
     return mean, mean - reach, mean + reach
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Champion against challenger, each on the rows it answered itself."""
+
+    verdict: str
+    """`promote the challenger`, `keep the champion`, or `undecided`."""
+    version: int
+    """The challenger."""
+    difference: float
+    """Mean loss of the challenger minus that of the champion; below 0 it is better."""
+    low: float
+    high: float
+    """A 95 % confidence interval of the difference (Welch, 1947, normal approximation)."""
+    needed: int
+    """Predictions of each after which a difference of this size would be decided."""
+    reason: str
+    """What the verdict rests on, in a sentence."""
+
+
+def compare(performance: list[Performance], champion: int, least: int) -> Comparison | None:
+    """Decide between champion and challenger; None where one of them has no outcomes.
+
+    Parameters
+    ----------
+    champion
+        The version that is the champion now; the newest other one that was tried, as challenger
+        or shadow, is held against it.
+    least
+        Fewer outcomes of either decide nothing.
+    """
+    ours = of_champion(performance, champion)
+    tried = [one for one in performance if one.version != champion and one.group != "champion"]
+    if ours is None or not tried:
+        return None
+    theirs = max(tried, key=lambda one: (one.version, one.predictions))
+    difference = theirs.mean - ours.mean
+    reach = float(np.hypot(ours.high - ours.mean, theirs.high - theirs.mean))
+    low, high = difference - reach, difference + reach
+    fewest = min(ours.predictions, theirs.predictions)
+    needed = max(least, int(np.ceil(fewest * (reach / difference) ** 2)) if difference else 0)
+    verdict = "undecided"
+    if fewest >= least and abs(difference) > reach:
+        verdict = "promote the challenger" if difference < 0 else "keep the champion"
+    reason = (
+        f"version {theirs.version} has a mean loss {difference:+.4f} beside the champion's "
+        f"({low:+.4f} to {high:+.4f}), on {theirs.predictions:,} outcomes beside "
+        f"{ours.predictions:,}; to tell a difference of this size takes {needed:,} of each"
+    )
+    return Comparison(verdict, theirs.version, difference, low, high, needed, reason)

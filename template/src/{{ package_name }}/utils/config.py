@@ -9,15 +9,15 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     SecretStr,
     ValidationError,
-    field_serializer,
     model_validator,
 )
 from pydantic_settings import (
@@ -34,6 +34,16 @@ CONFIG_FILE = RESOURCES / "config.toml"
 PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]+")
 PREFIX = f"{PACKAGE.name}__"
 """What settings in the environment begin with, in capitals or not."""
+
+
+def without_password(source: str) -> str:
+    """Return a source as it may be shown and recorded."""
+    url, mark, query = source.partition("#")
+    return PASSWORD.sub(r"\1\2***", url) + mark + query if "://" in url else source
+
+
+Source = Annotated[str, PlainSerializer(without_password)]
+"""A file or URL. Its password stays out of run records and of what `config show` prints."""
 
 
 class Section(BaseModel):
@@ -61,17 +71,12 @@ class Data(Roles):
     """[data]: what is predicted, and from which tables."""
 
     task: Literal["classification", "regression"]
-    sources: dict[str, str] = Field(min_length=1)
+    sources: dict[str, Source] = Field(min_length=1)
     """Table name to where it is ingested from: a file, or `sample:ROWS` for invented rows."""
     bad_rows: Literal["fail", "drop", "quarantine"] = "quarantine"
     """What ingest does with rows that break the schema."""
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Above this share of bad rows ingest refuses the source, whatever the policy."""
-
-    @field_serializer("sources")
-    def _hide_passwords(self, sources: dict[str, str]) -> dict[str, str]:
-        """Keep passwords out of run records and out of what `config show` prints."""
-        return {name: without_password(source) for name, source in sources.items()}
 
 
 class SplitSettings(Section):
@@ -180,7 +185,7 @@ class Service(Section):
     """What callers of /predict must send as X-API-Key. Set it in the environment, not here."""
     operating_port: int | None = Field(default=None, ge=1, le=65_535)
     """Where /metrics is; on the service's own port, for callers on this machine, if not said."""
-    journal: str | None = None
+    journal: Source | None = None
     """URL of the database that keeps the predictions; `<var>/journal.db` where not said."""
     keep_days: float = Field(default=365, gt=0)
     """How long the journal keeps a prediction."""
@@ -192,10 +197,6 @@ class Service(Section):
     """How often the service looks for a new champion."""
     chunk_rows: int = Field(default=10_000, ge=1)
     """Rows that batch scoring holds at once."""
-
-    @field_serializer("journal")
-    def _hide_password(self, journal: str | None) -> str | None:
-        return journal and without_password(journal)
 
 
 class ColumnRules(Section):
@@ -300,11 +301,10 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read what is passed in first, then the environment, then the file; nothing else."""
-        del dotenv_settings, file_secret_settings
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
@@ -316,12 +316,6 @@ class Settings(BaseSettings):
     def tables(self) -> str:
         """The folder or URI that holds the tables."""
         return self.paths.tables or str(self.var / "tables")
-
-
-def without_password(source: str) -> str:
-    """Return a source as it may be shown and recorded."""
-    url, mark, query = source.partition("#")
-    return PASSWORD.sub(r"\1\2***", url) + mark + query if "://" in url else source
 
 
 @lru_cache

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -107,11 +108,8 @@ def lock_digest() -> str | None:
 
 def requirements() -> list[str]:
     """Return this project's direct dependencies, pinned to what is installed."""
-    names = [
-        line.split(";")[0].split("[")[0].split(">")[0].split("=")[0].split("<")[0].strip()
-        for line in distribution(PACKAGE.name).requires or []
-        if "extra ==" not in line
-    ]
+    wanted = [line for line in distribution(PACKAGE.name).requires or [] if "extra ==" not in line]
+    names = [re.split(r"[^\w.-]", line)[0] for line in wanted]
     return sorted(f"{name}=={version(name)}" for name in names)
 
 

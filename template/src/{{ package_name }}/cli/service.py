@@ -1,0 +1,85 @@
+"""The commands that answer, and those that go back to past answers."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .command import Options, Project, Result, argument, command, needs
+
+SPARK = argument("--spark", metavar="MASTER", help="score there: spark://HOST:PORT, yarn, local[*]")
+HAS_SPARK = (Path(__file__).parent.parent / "service" / "spark.py").exists()
+
+
+@command(
+    "serve",
+    argument("--host", default="127.0.0.1", metavar="H"),
+    argument("--port", type=int, default=8000, metavar="P"),
+    argument("--workers", type=int, default=1, metavar="N"),
+)
+def serve(options: Options, project: Project) -> Result:
+    """Answer predictions over HTTP."""
+    needs("service.app", "a service", "delivery=both")
+    from ..service.server import serve
+
+    serve(project.settings, options.host, options.port, options.workers)
+    return "", {}, 0
+
+
+@command(
+    "predict",
+    argument("input", metavar="INPUT"),
+    argument("output", metavar="OUTPUT"),
+    argument("--version", type=int, metavar="V", help="the champion by default"),
+    *([SPARK] if HAS_SPARK else []),
+)
+def predict(options: Options, project: Project) -> Result:
+    """Score a file."""
+    needs("service.batch", "scoring of files", "delivery=both")
+    from ..service.batch import score_file
+    from ..service.scoring import load_scorer
+    from ..service.tally import keep
+
+    settings, schema = project.settings, project.schema
+    scorer = load_scorer(project.client, settings, schema, options.version)
+    if master := getattr(options, "spark", None):
+        from ..service.spark import score_in_spark
+
+        done = score_in_spark(master, options.input, options.output, scorer, settings, schema)
+    else:
+        output = Path(options.output)
+        done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
+    keep(settings, done.tally)
+    text = f"{done.scored:,} of {done.rows:,} rows scored by version {done.version}: {done.output}"
+    if done.rejects:
+        text += f"\n{done.rejected:,} rows were rejected, with reasons: {done.rejects}"
+    return text, {name: value for name, value in vars(done).items() if name != "tally"}, 0
+
+
+@command("replay", argument("id", metavar="ID"))
+def replay(options: Options, project: Project) -> Result:
+    """Repeat a past prediction and compare."""
+    journal = project.journal  # or the word that there is no service
+    from ..service.replay import replay
+
+    found = replay(project.client, project.settings, journal, options.id)
+    made = datetime.fromtimestamp(found.time, UTC).isoformat(" ", "seconds")
+    lines = [
+        f"{found.verdict}: {found.prediction} by version {found.version} ({found.runtime}), {made}"
+    ]
+    lines += [f"  {one.what}: {one.then} then, {one.now} now" for one in found.differences]
+    lines += [f"  {name} = {value}" for name, value in found.inputs.items()]
+    return "\n".join(lines), vars(found), int(found.verdict != "identical")
+
+
+@command(
+    "journal export",
+    argument("output", metavar="OUTPUT"),
+    argument("--days", type=float, default=36_500, metavar="D", help="the last D days only"),
+)
+def export(options: Options, project: Project) -> Result:
+    """Write past predictions with their inputs to a file or Delta table."""
+    from ..service.journal import export
+
+    since = time.time() - 86_400 * options.days
+    rows = export(project.journal, Path(options.output), since)
+    return f"{rows:,} predictions in {options.output}", {"rows": rows, "output": options.output}, 0

@@ -1,0 +1,71 @@
+"""Joins what really happened to the predictions of the journal."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from ..data.sources import read_table
+from ..data.validation import conform, declared_types, nullable_type
+from ..service.journal import Journal, Outcome
+from ..utils.config import Roles
+from ..utils.errors import UsageError
+
+ID, OUTCOME, VALUE = "prediction_id", "outcome", "value"
+
+
+def take_in(
+    file: str, schema: pa.DataFrameSchema, roles: Roles, journal: Journal
+) -> dict[str, int]:
+    """Join a file of outcomes to the predictions of the journal.
+
+    The file names a prediction by `prediction_id`, or its row by the key columns; the outcome is in
+    the target's column or in `outcome`, and what it was worth, if known, in `value`.
+
+    Returns
+    -------
+    The number of `rows`, of those `matched` with a prediction and `unmatched`, and of those
+    `rejected`, as their outcome is missing or of another type.
+
+    Raises
+    ------
+    UsageError
+        The file can't be read or lacks these columns.
+    """
+    rows = read_table(file).to_pandas(types_mapper=nullable_type)
+    column = next((name for name in (roles.target, OUTCOME) if name in rows), None)
+    if column is None:
+        raise UsageError(f"{file} has neither a column {roles.target} nor {OUTCOME}.")
+    target = schema.select_columns([roles.target])
+    truth, _ = conform(rows.rename(columns={column: roles.target}), target)
+    known = truth[roles.target].notna().to_numpy()
+    rows, truth = rows[known].reset_index(drop=True), truth[known].astype(declared_types(target))
+    by, names = _names(file, rows, schema, roles)
+    happened = [json.dumps(one, default=str) for one in truth[roles.target].tolist()]
+    worth = pd.to_numeric(rows[VALUE], errors="coerce") if VALUE in rows else np.nan
+    told = pd.DataFrame({"name": names, "outcome": happened, "value": worth})
+    last = told.drop_duplicates("name", keep="last")
+    asked = pd.DataFrame(journal.ids(by, last["name"].tolist()), columns=["name", "id"])
+    journal.add_outcomes(
+        [
+            Outcome(one["id"], one["outcome"], None if pd.isna(one["value"]) else one["value"])
+            for one in asked.merge(last, on="name").to_dict("records")
+        ]
+    )
+    matched = int(told["name"].isin(asked["name"]).sum())
+    unmatched, rejected = len(told) - matched, len(known) - len(told)
+    return {"rows": len(known), "matched": matched, "unmatched": unmatched, "rejected": rejected}
+
+
+def _names(
+    file: str, rows: pd.DataFrame, schema: pa.DataFrameSchema, roles: Roles
+) -> tuple[str, list[str]]:
+    if ID in rows:
+        return "id", rows[ID].astype(str).tolist()
+    if roles.key and set(roles.key) <= set(rows):
+        key, _ = conform(rows, schema.select_columns(roles.key))
+        return "unit", ["\x1f".join(map(str, values)) for values in key.itertuples(index=False)]
+    raise UsageError(
+        f"{file} has neither {ID} nor the key {', '.join(roles.key) or '(none named)'}."
+    )
