@@ -4,15 +4,12 @@ An idle service answers at once; nothing ever waits for a batch to fill.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-MOST = 256
-"""Requests in one micro-batch."""
 
 
 class BusyError(Exception):
@@ -45,7 +42,7 @@ class Batcher(Generic[Asked, Answer]):
         timeout: float,
     ) -> None:
         self.work, self.quick, self.limit, self.timeout = work, quick, limit, timeout
-        self.waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self.waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self.running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "predict")
 
@@ -85,8 +82,8 @@ class Batcher(Generic[Asked, Answer]):
         """Answer batch after batch until nobody waits."""
         loop = asyncio.get_running_loop()
         while self.waiting:
-            some = [self.waiting.popleft() for _ in range(min(MOST, len(self.waiting)))]
-            batch = [(asked, future) for asked, future in some if not future.done()]
+            batch = [(asked, future) for asked, future in self.waiting if not future.done()]
+            self.waiting.clear()
             asked = [one for one, _ in batch]
             answers: Sequence[Answer | Exception]
             try:

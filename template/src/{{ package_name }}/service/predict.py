@@ -7,13 +7,13 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
 from .answer import Answerer, Refusal
@@ -21,11 +21,6 @@ from .batching import Batcher, BusyError, LateError
 from .requests import Row, Rows
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FIGURES = "/metrics"
 OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
@@ -46,7 +41,7 @@ class Service:
     """
 
     def __init__(
-        self, app: App, form: type[Rows], asked: pa.DataFrameSchema, answerer: Answerer
+        self, app: ASGIApp, form: type[Rows], asked: pa.DataFrameSchema, answerer: Answerer
     ) -> None:
         self.app, self.form, self.asked = app, form, asked
         self.versions, self.metrics = answerer.versions, answerer.metrics

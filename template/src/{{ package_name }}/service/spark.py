@@ -222,9 +222,8 @@ def _answer(
 
 def _write(spark: SparkSession, answered: DataFrame, output: str, version: int) -> Scored:
     """Write the predictions and the rejected rows, numbered as they stand in the source."""
-    tally = Tally(version=version)
-    for row in answered.where("tally is not null").select("tally").collect():
-        tally += Tally.model_validate_json(row.tally)
+    counted = answered.where("tally is not null").select("tally").collect()
+    tally = sum((Tally.model_validate_json(row.tally) for row in counted), Tally(version=version))
     place = sql.expr("coalesce(good.row, bad.row)")
     placed = answered.where("tally is null").withColumn("place", place)
     placed = placed.selectExpr("good", "bad", "shiftright(place, 33) part", f"place & {LOW} nth")
