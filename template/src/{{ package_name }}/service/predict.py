@@ -7,7 +7,6 @@ import asyncio
 import logging
 import secrets
 import time
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
