@@ -223,6 +223,7 @@ def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
     for part in ("distance_km", "[0, 5000]", "weight_kg", "(number | null)", "[0, 100]"):
         assert part in shown, part
 
+    section.get_by_role("tab", name="Example Value").first.click()
     section.get_by_role("button", name="Try it out").click()
     with page.expect_response("**/predict") as heard:
         section.get_by_role("button", name="Execute").click()
