@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import pandera.pandas as pa
 import pytest
 from serve import serving
 
-from conftest import Project
+from conftest import PACKAGE, Project
 from slipway_template.data.columns import describe
 from slipway_template.data.profile import distribution
 from slipway_template.monitoring.audit import Finding
@@ -26,8 +25,7 @@ from slipway_template.monitoring.drift import judge, shift
 from slipway_template.monitoring.monitor import Seen
 from slipway_template.monitoring.performance import Performance, compare
 from slipway_template.monitoring.report import write_report
-from slipway_template.service.pages import try_page
-from slipway_template.service.reference import docs_page
+from slipway_template.service.requests import request_model
 from slipway_template.utils.config import Monitoring, Roles
 
 FULL = os.environ.get("SLIPWAY_FULL") == "1"
@@ -213,21 +211,26 @@ def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
     page.goto(f"{url}/")
     page.get_by_role("link", name="API reference").click()
     page.wait_for_url(f"{url}/docs")
-    section = page.locator("section", has=page.get_by_role("heading", name="POST /predict"))
-    lines = [line.locator("td").all_inner_texts() for line in section.locator("tbody tr").all()]
-    rows = {path: rest for path, *rest in lines}
-    command = shlex.split(section.locator("pre").inner_text())
+    section = page.locator(".opblock", has_text="/predict")
+    section.get_by_role("button").first.click()
+    for code in ("200", "401", "413", "422", "500", "503"):
+        assert section.locator(f".response[data-code='{code}']").count() == 1
+    example = json.loads(section.locator(".body-param__example").inner_text())
+    assert set(example["rows"][0]) >= {"distance_km", "carrier"}
+    section.get_by_role("tab", name="Schema").first.click()
+    section.get_by_role("button", name="Expand all").first.click()
+    section.get_by_text("distance_km").first.wait_for()
+    shown = section.locator(".opblock-section-request-body").inner_text()
+    for part in ("distance_km", "[0, 5000]", "weight_kg", "(number | null)", "[0, 100]"):
+        assert part in shown, part
 
-    assert rows["rows[].distance_km"] == ["number", "required", "0 to 5000"]
-    assert rows["rows[].weight_kg"][:2] == ["number", "optional"]
-    assert "albatross, heron, kestrel, swift" in rows["rows[].carrier"][-1]
-    assert f"{url}/predict" in command
-    answer = httpx.post(f"{url}/predict", json=json.loads(command[-1]))
-    assert len(answer.json()["predictions"]) == 1
-    assert "Answer 422" in section.inner_text()
+    section.get_by_role("tab", name="Example Value").first.click()
+    section.get_by_role("button", name="Try it out").click()
+    with page.expect_response("**/predict") as heard:
+        section.get_by_role("button", name="Execute").click()
+    assert len(heard.value.json()["predictions"]) == 1
+    assert visit.rows == example["rows"]
     assert visit.fits()
-    page.get_by_role("link", name="Try it").click()
-    page.wait_for_url(f"{url}/")
     assert visit.wrong == []
     assert visit.hosts == {urlsplit(url).netloc}
 
@@ -240,9 +243,13 @@ def odd(visit: Visit) -> Visit:
     """The form of a schema that holds markup; nothing answers its questions yet."""
     schema = pa.DataFrameSchema(ODD)
     columns = describe(schema, Roles(target="target", key=["id"]))
-    html = try_page("<u>Title</u> {content}", schema, columns, ROW)
+    described = request_model(schema, columns, ROW, max_rows=10).model_json_schema()
+    openapi = {"info": {"title": "<u>Title</u>"}, "components": {"schemas": described["$defs"]}}
+    html = (PACKAGE / "service/page.html").read_text()
     visit.page.route(NOWHERE, lambda route: route.fulfill(body=html, content_type="text/html"))
+    visit.page.route(f"{NOWHERE}openapi.json", lambda route: route.fulfill(json=openapi))
     visit.page.goto(NOWHERE)
+    visit.page.locator("[data-name]").first.wait_for()
     return visit
 
 
@@ -256,7 +263,7 @@ def test_names_and_categories_are_text_never_markup(odd: Visit) -> None:
     odd.predict()
 
     assert odd.rows == [ROW]
-    assert odd.page.locator("h1").inner_text() == "<u>Title</u> {content}"
+    assert odd.page.locator("h1").inner_text() == "<u>Title</u>"
     assert odd.page.get_by_label(MARKUP, exact=True).input_value() == "0.75"
     assert odd.page.locator("form b, form i, form script, h1 u").count() == 0
     assert odd.page.locator("#answer").inner_text() == "<b>ß</b>"
@@ -331,46 +338,6 @@ def test_a_key_is_asked_for_and_sent(odd: Visit) -> None:
     assert odd.asked[-1].headers["x-api-key"] == "s3cret"
     assert not odd.page.get_by_role("alert").is_visible()
     assert odd.fact("Version") == "8"
-
-
-def test_any_description_becomes_a_reference(visit: Visit) -> None:
-    node = {
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}},
-            MARKUP: {"anyOf": [{"type": "number", "minimum": 0.5}, {"type": "null"}]},
-            "kind": {"enum": ["<i>a</i>", "it's"], "type": "string"},
-            "free": {"type": "object", "additionalProperties": True},
-        },
-    }
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Node"}}}
-    operation = {
-        "summary": "Ask <b>",
-        "security": [{"key": []}],
-        "parameters": [{"name": "day", "in": "query", "required": True, "schema": {}}],
-        "requestBody": {"content": content},
-        "responses": {"200": {"description": "<b>Fine</b>"}, "404": {"description": "None"}},
-    }
-    openapi = {
-        "info": {"title": "{content}"},
-        "paths": {"/ask/{id}": {"put": operation}},
-        "components": {"schemas": {"Node": node}},
-    }
-    html = docs_page(openapi)
-    visit.page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html"))
-    visit.page.goto(f"{NOWHERE}docs")
-    text = visit.page.locator("main").inner_text()
-    command = shlex.split(visit.page.locator("pre").inner_text())
-
-    for part in (MARKUP, "<i>a</i>, it's", "at least 0.5", "Ask <b>", "<b>Fine</b>", "day"):
-        assert part in text
-    assert f"{NOWHERE}ask/{{id}}" in command
-    assert json.loads(command[-1])["kind"] == "<i>a</i>"
-    assert "X-API-Key: $API_KEY" in command
-    assert visit.page.locator("main b, main i").count() == 0
-    assert visit.fits()
-    assert visit.wrong == []
 
 
 # ---------------------------------------------------------------- the monitoring report

@@ -117,7 +117,7 @@ def _default(value: ast.expr | None) -> str:
 
 def endpoints() -> str:
     tree = ast.parse((PACKAGE / "service/app.py").read_text())
-    rows = [("`POST /predict`", 'Predict one row, or several (`{"rows": […]}`).')]
+    rows = []
     for one in ast.walk(tree):
         if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
             continue

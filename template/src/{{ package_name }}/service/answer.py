@@ -3,16 +3,16 @@
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 from pydantic_core import to_json
 
 from ..data.columns import Columns
 from ..training.registry import CHALLENGER, CHAMPION
 from .journal import Entry, Journal, JournalError, new_id
 from .metrics import Metrics
-from .requests import read_rows, to_arrays
+from .requests import Row, to_arrays
 from .scoring import Scorer
 from .versions import Answering, Versions
 
@@ -21,39 +21,35 @@ RETRY_SECONDS = 10
 QUICK_ROWS = 500
 
 
-class NotFiniteError(Exception):
-    """The model's answer is no number, so it is not sent."""
+class Refusal(Exception):
+    """A request that gets no prediction: status code, and what to tell."""
+
+    def __init__(self, code: int, detail: Any) -> None:
+        self.code, self.detail = code, detail
 
 
-class Row(NamedTuple):
+Made = tuple[Entry, dict[str, Any]]
+"""What the journal must know, and the answer."""
+
+
+class Asked(NamedTuple):
     """A row that waits for its answer."""
 
-    checked: BaseModel
+    row: Row
     id: str
     assigned: str
     unit: str | None
 
 
 class Answerer:
-    """Predicts, writes the journal, and only then answers.
-
-    Parameters
-    ----------
-    known
-        The categories that the schema lists, by column.
-    """
+    """Predicts, writes the journal, and only then answers."""
 
     def __init__(
-        self,
-        versions: Versions,
-        journal: Journal,
-        metrics: Metrics,
-        columns: Columns,
-        known: dict[str, frozenset[str]],
+        self, versions: Versions, journal: Journal, metrics: Metrics, columns: Columns
     ) -> None:
         self.versions, self.journal, self.metrics = versions, journal, metrics
-        self.columns, self.known = columns, known
-        self.settings = versions.settings.service
+        self.columns, self.settings = columns, versions.settings.service
+        self.kept = [*columns.inputs, *columns.context]
         self.failed_at = -math.inf
 
     @property
@@ -61,109 +57,93 @@ class Answerer:
         """Whether the journal may take predictions: it did, or failed long enough ago to try."""
         return time.monotonic() - self.failed_at > RETRY_SECONDS
 
-    def quick(self, requests: Sequence[list[BaseModel]]) -> bool:
+    def quick(self, requests: Sequence[list[Row]]) -> bool:
         """Whether these are answered within a few milliseconds."""
         now = self.versions.now
         both = [scorer for scorer in (now.champion, now.challenger) if scorer]
         fast = self.journal.embedded and all(scorer.runtime == "onnx" for scorer in both)
         return fast and sum(map(len, requests)) <= QUICK_ROWS
 
-    def answer(self, requests: Sequence[list[BaseModel]]) -> list[bytes | Exception]:
-        """Return the body of each answer, or why there is none.
+    def answer(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
+        """Return the body of each answer, or the refusal where an answer is not finite.
 
         Raises
         ------
-        JournalError
+        Refusal
             The journal took none of it.
         """
         now = self.versions.now
-        rows = self._rows([checked for request in requests for checked in request], now)
-        answers: dict[str, dict[str, Any]] = {}
-        entries = self._predict(
-            [row for row in rows if row.assigned == CHAMPION], now.champion, CHAMPION, answers
-        )
-        if now.challenger is not None:
-            theirs = [row for row in rows if row.assigned == CHALLENGER]
-            entries += self._predict(theirs, now.challenger, CHALLENGER, answers)
-            if self.settings.shadow:
-                champions = [row for row in rows if row.assigned != CHALLENGER]
-                beside = [row._replace(id=f"{row.id}s") for row in champions]
-                entries += self._predict(beside, now.challenger, SHADOW, {})
+        asked = [[self._asked(row, now) for row in rows] for rows in requests]
+        every = [one for rows in asked for one in rows]
+        if self.settings.shadow:
+            mine = [one for one in every if one.assigned == CHAMPION]
+            every += [one._replace(id=f"{one.id}s", assigned=SHADOW) for one in mine]
+        made: dict[str, Made] = {}
+        groups = {CHAMPION: now.champion, CHALLENGER: now.challenger, SHADOW: now.challenger}
+        for assigned, scorer in groups.items():
+            theirs = [one for one in every if one.assigned == assigned]
+            if theirs and scorer:
+                made |= self._predict(scorer, assigned, theirs)
         try:
-            self.journal.write(entries)
-        except JournalError:
+            self.journal.write([entry for entry, _ in made.values()])
+        except JournalError as error:
             self.failed_at = time.monotonic()
-            self.metrics.count("journal_errors", now.champion.version)
-            raise
+            self.metrics.figure("journal_errors", now.champion.version).inc()
+            detail = f"The prediction could not be recorded, so it is not given: {error}"
+            raise Refusal(503, detail) from error
         self.failed_at = -math.inf
-        mine = iter(rows)
-        return [_body([answers.get(next(mine).id) for _ in request], now) for request in requests]
+        return [_body([made.get(one.id) for one in rows], now) for rows in asked]
 
-    def _rows(self, checked: list[BaseModel], now: Answering) -> list[Row]:
-        share = self.settings.challenger_share
-        named = read_rows(checked, self.columns.roles.key)
-        rows = []
-        for number, row in enumerate(checked):
-            parts = [values[number] for values in named.values()]
-            whole = parts and None not in parts
-            unit, name = "\x1f".join(map(str, parts)) if whole else None, new_id()
-            rows.append(Row(row, name, now.assigned(unit or name, share), unit))
-        return rows
+    def _asked(self, row: Row, now: Answering) -> Asked:
+        parts = [row.get(name) for name in self.columns.roles.key]
+        unit = "\x1f".join(map(str, parts)) if parts and None not in parts else None
+        name = new_id()
+        return Asked(row, name, now.assigned(unit or name, self.settings.challenger_share), unit)
 
-    def _predict(
-        self, rows: list[Row], scorer: Scorer, assigned: str, answers: dict[str, dict[str, Any]]
-    ) -> list[Entry]:
-        """Put the answers to these rows into `answers`, and return what the journal must know."""
-        if not rows:
-            return []
-        values = read_rows([row.checked for row in rows], self.columns.inputs)
+    def _predict(self, scorer: Scorer, assigned: str, asked: list[Asked]) -> dict[str, Made]:
+        """Return what was made of each row by its id; nothing where the answer is not finite."""
+        values = {name: [one.row.get(name) for one in asked] for name in self.columns.inputs}
         now, start = time.time(), time.perf_counter()
-        made = scorer.answer(to_arrays(values, self.columns))
-        self.metrics.predicted(scorer, assigned, made, time.perf_counter() - start)
-        self._count(values, scorer.version)
-        entries = []
-        for row, label, finite, shares in zip(
-            rows, made.labels, made.finite.tolist(), made.shares(scorer.classes), strict=True
+        predictions = scorer.answer(to_arrays(values, self.columns))
+        seconds = time.perf_counter() - start
+        noted = partial(self.metrics.predicted, scorer, assigned, values, predictions, seconds)
+        self.metrics.unnoted.append(noted)
+        made = {}
+        for (row, name, _, unit), label, finite, shares in zip(
+            asked,
+            predictions.labels,
+            predictions.finite.tolist(),
+            predictions.shares(scorer.classes),
+            strict=True,
         ):
             if not finite:
-                self.metrics.count("not_finite_answers", scorer.version)
                 continue
-            answers[row.id] = {
-                "id": row.id,
+            answer = {
+                "id": name,
                 "prediction": label,
                 "probability": max(shares.values()) if shares else None,
                 "probabilities": shares,
                 "group": assigned,
                 "version": scorer.version,
             }
-            entries.append(
-                Entry(
-                    row.id,
-                    now,
-                    scorer.version,
-                    scorer.runtime,
-                    assigned,
-                    row.unit,
-                    row.checked.model_dump_json(by_alias=True),
-                    to_json(label).decode(),
-                    to_json(shares).decode() if shares else None,
-                )
+            entry = Entry(
+                name,
+                now,
+                scorer.version,
+                scorer.runtime,
+                assigned,
+                unit,
+                to_json({kept: row.get(kept) for kept in self.kept}).decode(),
+                to_json(label).decode(),
+                to_json(shares).decode() if shares else None,
             )
-        return entries
-
-    def _count(self, values: dict[str, list[Any]], version: int) -> None:
-        for name, column in values.items():
-            if missing := column.count(None):
-                self.metrics.count("missing_values", version, name, by=missing)
-            if name in self.known:
-                unknown = sum(value not in self.known[name] for value in column)
-                if unknown > missing:
-                    self.metrics.count("unknown_categories", version, name, by=unknown - missing)
+            made[name] = entry, answer
+        return made
 
 
-def _body(answers: list[dict[str, Any] | None], now: Answering) -> bytes | Exception:
-    if None in answers:
-        return NotFiniteError("The model's answer is not finite, so it was not sent.")
+def _body(made: list[Made | None], now: Answering) -> bytes | Exception:
+    if None in made:
+        return Refusal(500, "The model's answer is not finite, so it was not sent.")
     champion = now.champion
     model = {"name": champion.name, "version": champion.version, "runtime": champion.runtime}
-    return to_json({"predictions": answers, "model": model})
+    return to_json({"predictions": [one[1] for one in made if one], "model": model})

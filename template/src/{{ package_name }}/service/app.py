@@ -5,38 +5,42 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed
-from typing import Any
+from pathlib import Path
 
+import fastapi_offline
 import pandera.pandas as pa
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import FastAPI, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.security import APIKeyHeader
+from fastapi.staticfiles import StaticFiles
 from mlflow import MlflowClient
 from pydantic import BaseModel
 
-from ..data.columns import categories, describe
+from ..data.columns import describe
 from ..data.sample import example_row
 from ..training.registry import CHALLENGER, CHAMPION
 from ..utils import environment
 from ..utils.config import Settings
 from ..utils.paths import PACKAGE
 from .answer import Answerer
-from .batching import Batcher
-from .journal import open_journal
+from .journal import Journal, open_journal
 from .metrics import Metrics
-from .pages import try_page
-from .predict import Predict, Routes
-from .reference import docs_page
-from .requests import Rows, request_model
+from .predict import Service
+from .requests import request_model
 from .scoring import askable
 from .versions import Versions
 
-REFUSALS = {
-    "401": "The API key is missing or wrong.",
-    "413": "The body is too large.",
-    "422": "A field is wrong; it is named.",
-    "500": "The model's answer is not finite, so it is not sent.",
-    "503": "Too much load, or the prediction can't be recorded; try again after Retry-After.",
+PAGE = Path(__file__).with_name("page.html")
+SWAGGER = Path(fastapi_offline.__file__).with_name("static")
+"""Its scripts and styles, which FastAPI's own page fetches from another host."""
+REFUSALS: dict[int | str, dict[str, str]] = {
+    401: {"description": "The API key is missing or wrong."},
+    413: {"description": "The body is too large."},
+    422: {"description": "A field is wrong; it is named."},
+    500: {"description": "The model's answer is not finite, so it is not sent."},
+    503: {"description": "Too much load, or no record of the prediction: see Retry-After."},
 }
 
 
@@ -80,7 +84,7 @@ class Standing(Model):
     challenger: int | None
 
 
-def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> Routes:
+def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> Service:
     """Return the service, with the champion loaded and proved.
 
     Raises
@@ -95,28 +99,25 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     versions = Versions(client, settings, schema)
     columns = describe(schema, settings.data)
     journal = open_journal(settings)
-    metrics = Metrics(versions.now.champion, limits.latency_budget_ms)
-    listed = {name: categories(schema.columns[name]) for name in columns.of("category")}
-    known = {name: frozenset(values) for name, values in listed.items() if values}
-    answerer = Answerer(versions, journal, metrics, columns, known)
-    batcher = Batcher(answerer.answer, answerer.quick, limits.queue, limits.timeout_seconds)
-    example = example_row(schema, columns)
-    form = request_model(schema, columns, example, limits.max_rows)
-    asked = askable(schema, columns)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stopped = threading.Event()
-        keep = partial(metrics.durations.keep, journal)
-        for work in (versions.watch, journal.tidy, keep):
-            threading.Thread(target=work, args=[stopped], daemon=True).start()
-        yield
-        stopped.set()
-        metrics.durations.write(journal)
+    metrics = Metrics(versions.now.champion, schema, limits.latency_budget_ms)
+    answerer = Answerer(versions, journal, metrics, columns)
+    form = request_model(schema, columns, example_row(schema, columns), limits.max_rows)
 
     app = FastAPI(
-        title=versions.now.champion.name, lifespan=lifespan, docs_url=None, redoc_url=None
+        title=versions.now.champion.name,
+        version=installed(PACKAGE.name),
+        lifespan=partial(_lifespan, versions, journal, metrics),
+        docs_url=None,
+        redoc_url=None,
+        servers=[{"url": "."}],
     )
+    app.mount("/swagger", StaticFiles(directory=SWAGGER))
+    key = [Security(APIKeyHeader(name="X-API-Key"))] if limits.api_key else []
+
+    @app.post("/predict", responses=REFUSALS, dependencies=key)
+    async def predict(body: form) -> Answer:  # type: ignore[valid-type]
+        """Predict one row, or several (`{"rows": […]}`)."""
+        raise NotImplementedError  # described here, answered by Service
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
@@ -146,53 +147,41 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
         )
 
     @app.get("/metrics")
-    def figures() -> Response:
+    async def figures() -> Response:
         """Return the figures of the service for Prometheus."""
         now = versions.now
-        metrics.answering.labels(CHAMPION).set(now.champion.version)
-        metrics.answering.labels(CHALLENGER).set(now.challenger.version if now.challenger else 0)
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    form_page = try_page(app.title, schema, columns, example)
+        for alias, scorer in (CHAMPION, now.champion), (CHALLENGER, now.challenger):
+            metrics.figure("answering_version", alias).set(scorer.version if scorer else 0)
+        metrics.catch_up()
+        text = await run_in_threadpool(metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse(form_page)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()))
+        return get_swagger_ui_html(
+            title=app.title,
+            openapi_url="openapi.json",
+            swagger_js_url="swagger/swagger-ui-bundle.js",
+            swagger_css_url="swagger/swagger-ui.css",
+            swagger_favicon_url="data:,",
+        )
 
-    keyed = limits.api_key is not None
-    app.openapi = lambda: _openapi(app, form, keyed=keyed)  # type: ignore[method-assign]
-    predict = Predict(form, asked, batcher, versions, metrics)
-    return Routes(app, predict, limits.operating_port)
-
-
-def _openapi(app: FastAPI, form: type[Rows], *, keyed: bool) -> dict[str, Any]:
-    """Describe /predict beside the routes that FastAPI knows."""
-    if app.openapi_schema is None:
-        said = get_openapi(title=app.title, version=installed(PACKAGE.name), routes=app.routes)
-        parts = said.setdefault("components", {}).setdefault("schemas", {})
-        for model in (form, Answer):
-            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            parts |= described.pop("$defs", {}) | {model.__name__: described}
-        answer = _json("What the model says", "Answer")
-        refused = {code: {"description": text} for code, text in REFUSALS.items()}
-        predict = {
-            "summary": "Answer one row or many.",
-            "requestBody": {"required": True} | _json("", form.__name__),
-            "responses": {"200": answer} | refused,
-        }
-        if keyed:
-            key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-            said["components"]["securitySchemes"] = {"key": key}
-            predict["security"] = [{"key": []}]
-        said["paths"] = {"/predict": {"post": predict}} | said["paths"]
-        app.openapi_schema = said
-    return app.openapi_schema
+    return Service(app, form, askable(schema, columns), answerer)
 
 
-def _json(description: str, model: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+@asynccontextmanager
+async def _lifespan(
+    versions: Versions, journal: Journal, metrics: Metrics, _: FastAPI
+) -> AsyncIterator[None]:
+    """Do what goes on beside the answers."""
+    stopped = threading.Event()
+    keep = partial(metrics.durations.keep, journal)
+    for work in (versions.watch, journal.tidy, keep):
+        threading.Thread(target=work, args=[stopped], daemon=True).start()
+    yield
+    stopped.set()
+    metrics.durations.write(journal)

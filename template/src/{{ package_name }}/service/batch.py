@@ -1,24 +1,27 @@
-"""Scores a file or table of any length, holding one chunk at a time."""
+"""Scores a file or table of any length, holding a few chunks at a time."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
 from tqdm import tqdm
 
 from ..data.sinks import appearing
 from ..data.sources import read_batches
-from ..data.validation import Screened, conform, declared_types, nullable_type, screen
+from ..data.validation import conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
-from .scoring import Predictions, Scorer, askable, label_text
+from .scoring import Scorer, askable, label_text
 from .tally import Tally, count
 
+Chunk = tuple[pd.DataFrame, pd.DataFrame, Tally]
 AHEAD = 2
-"""Chunks that are predicted at the same time."""
+"""Chunks that are scored at the same time."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,17 @@ def score_file(
     rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
-    rows, scored, tally = 0, 0, Tally.empty(scorer.version)
+    score = partial(score_chunk, scorer=scorer, asked=asked, key=key)
+    rows, scored, tally = 0, 0, Tally(version=scorer.version)
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
     with progress, appearing(output) as write, appearing(rejects) as reject:
-        for frame, screened, predictions in _predicted(source, scorer, asked, chunk_rows):
-            tally = tally + count(scorer, screened.good, predictions)
-            good, bad = sort_out(frame, screened, predictions, scorer, key)
+        for good, bad, counts in _ahead(score, read_batches(source, chunk_rows)):
             write(good.assign(row=good["row"] + rows))
             reject(bad.assign(row=bad["row"] + rows))
-            rows += len(frame)
+            rows += len(good) + len(bad)
             scored += len(good)
-            progress.update(len(frame))
+            tally += counts
+            progress.update(len(good) + len(bad))
         if not rows:
             raise UsageError(f"{source} holds no rows.")
     if not scored:
@@ -76,41 +79,40 @@ def score_file(
     return Scored(rows, scored, rejected, scorer.version, str(output), aside, tally)
 
 
-def _predicted(
-    source: str, scorer: Scorer, asked: pa.DataFrameSchema, chunk_rows: int
-) -> Iterator[tuple[pd.DataFrame, Screened, Predictions]]:
-    """Yield the chunks in order. While some are predicted, the next is read and one written."""
-    running: deque[tuple[pd.DataFrame, Screened, Future[Predictions]]] = deque()
+def _ahead(
+    score: Callable[[pyarrow.RecordBatch], Chunk], batches: Iterator[pyarrow.RecordBatch]
+) -> Iterator[Chunk]:
+    """Yield the chunks in order. While some are scored, the next is read and one written."""
+    running: deque[Future[Chunk]] = deque()
     with ThreadPoolExecutor(AHEAD, "predict") as beside:
-        for batch in read_batches(source, chunk_rows):
-            frame = batch.to_pandas(types_mapper=nullable_type)
-            screened = screen(frame, asked)
-            running.append((frame, screened, beside.submit(scorer.predict, screened.good)))
+        for batch in batches:
+            running.append(beside.submit(score, batch))
             if len(running) > AHEAD:
-                frame, screened, future = running.popleft()
-                yield frame, screened, future.result()
-        for frame, screened, future in running:
-            yield frame, screened, future.result()
+                yield running.popleft().result()
+        for future in running:
+            yield future.result()
 
 
-def sort_out(
-    frame: pd.DataFrame,
-    screened: Screened,
-    predictions: Predictions,
-    scorer: Scorer,
-    key: pa.DataFrameSchema,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the predictions of the good rows, and the bad rows with their reasons."""
+def score_chunk(
+    batch: pyarrow.RecordBatch, scorer: Scorer, asked: pa.DataFrameSchema, key: pa.DataFrameSchema
+) -> Chunk:
+    """Return the predictions of the good rows, the bad rows with their reasons, and the counts.
+
+    `row` is the place of each in the batch.
+    """
+    frame = batch.to_pandas(types_mapper=nullable_type)
+    screened = screen(frame, asked)
+    predictions = scorer.predict(screened.good)
     made = pd.DataFrame({"row": screened.positions})
     if all(name in frame for name in key.columns):
         names, _ = conform(frame.iloc[screened.positions].reset_index(drop=True), key)
         made = made.join(names.astype(declared_types(key), errors="ignore"))
     made["prediction"] = pd.Series(predictions.labels, index=made.index)
     if predictions.probabilities is not None:
-        for number, label in enumerate(scorer.classes or []):
-            made[f"probability_{label_text(label)}"] = predictions.probabilities[:, number]
+        for label, shares in zip(scorer.classes or [], predictions.probabilities.T, strict=True):
+            made[f"probability_{label_text(label)}"] = shares
     made["model_version"] = scorer.version
-    infinite = pd.DataFrame({"row": screened.positions[~predictions.finite]})
-    infinite["reason"] = "the model's answer is not finite"
-    bad = pd.concat([screened.bad, infinite], ignore_index=True)
-    return made[predictions.finite], bad
+    infinite = screened.positions[~predictions.finite]
+    reasons = pd.DataFrame({"row": infinite, "reason": "the model's answer is not finite"})
+    bad = pd.concat([screened.bad, reasons], ignore_index=True)
+    return made[predictions.finite], bad, count(scorer, screened.good, predictions)

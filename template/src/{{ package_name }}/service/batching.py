@@ -4,15 +4,12 @@ An idle service answers at once; nothing ever waits for a batch to fill.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-MOST = 256
-"""Requests in one micro-batch."""
 
 
 class BusyError(Exception):
@@ -45,8 +42,8 @@ class Batcher(Generic[Asked, Answer]):
         timeout: float,
     ) -> None:
         self.work, self.quick, self.limit, self.timeout = work, quick, limit, timeout
-        self.waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
-        self.running = False
+        self.waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self.running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "predict")
 
     @property
@@ -69,9 +66,8 @@ class Batcher(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self.waiting.append((asked, future))
-        if not self.running:
-            self.running = True
-            loop.call_soon(self._next)  # whoever is read in this turn of the loop comes along
+        if self.running is None:  # it starts when all that are read in this turn of the loop wait
+            self.running = loop.create_task(self._run())
         alarm = loop.call_later(self.timeout, self._give_up, future)
         try:
             return await future
@@ -82,39 +78,27 @@ class Batcher(Generic[Asked, Answer]):
         if not future.done():
             future.set_exception(LateError(f"no answer within {self.timeout:g} s"))
 
-    def _next(self) -> None:
-        batch = [self.waiting.popleft() for _ in range(min(MOST, len(self.waiting)))]
-        batch = [(asked, future) for asked, future in batch if not future.done()]
-        if not batch:
-            self.running = False
-        elif self.quick([asked for asked, _ in batch]):
-            self._settle(batch, self._answers(batch))
-        else:
-            loop = asyncio.get_running_loop()
-            done = loop.run_in_executor(self._thread, self._answers, batch)
-            done.add_done_callback(lambda answers: self._settle(batch, answers.result()))
-
-    def _answers(
-        self, batch: list[tuple[Asked, "asyncio.Future[Answer]"]]
-    ) -> Sequence[Answer | Exception]:
-        try:
-            return self.work([asked for asked, _ in batch])
-        except Exception as error:  # noqa: BLE001 - each who asked is told
-            return [error] * len(batch)
-
-    def _settle(
-        self,
-        batch: list[tuple[Asked, "asyncio.Future[Answer]"]],
-        answers: Sequence[Answer | Exception],
-    ) -> None:
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-        if self.waiting:
-            asyncio.get_running_loop().call_soon(self._next)
-        else:
-            self.running = False
+    async def _run(self) -> None:
+        """Answer batch after batch until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while self.waiting:
+            batch = [(asked, future) for asked, future in self.waiting if not future.done()]
+            self.waiting.clear()
+            asked = [one for one, _ in batch]
+            answers: Sequence[Answer | Exception]
+            try:
+                if self.quick(asked):
+                    answers = self.work(asked)
+                else:
+                    answers = await loop.run_in_executor(self._thread, self.work, asked)
+            except Exception as error:  # noqa: BLE001 - each who asked is told
+                answers = [error] * len(batch)
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+            await asyncio.sleep(0)  # answers leave, and others are read
+        self.running = None

@@ -53,8 +53,10 @@ class Durations:
     def write(self, journal: Journal) -> None:
         """Add the counts to those in the database, where it takes them."""
         counts, self._counts = self._counts, Counter()
-        names = list(DURATIONS.columns.keys())
-        rows = [dict(zip(names, [*key, n], strict=True)) for key, n in list(counts.items())]
+        rows = [
+            {"hour": hour, "version": version, "step": step, "requests": requests}
+            for (hour, version, step), requests in list(counts.items())
+        ]
         oldest = time.time() / HOUR - 24 * journal.keep_days
         with contextlib.suppress(SQLAlchemyError), journal.engine.begin() as connection:
             connection.execute(sql.delete(DURATIONS).where(DURATIONS.c.hour < oldest))

@@ -2,107 +2,119 @@
 
 import os
 from collections import Counter as Tally
+from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandera.pandas as pa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from ..data.columns import categories
 from .durations import Durations
 from .scoring import Predictions, Scorer, label_text
 
 SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 TENTHS = [number / 10 for number in range(1, 11)]
-COUNTERS = {
-    "requests": ("Requests to /predict", ["version", "code"]),
-    "timeouts": ("Requests that waited too long", ["version"]),
-    "predictions": ("Rows answered", ["version", "assigned", "runtime"]),
-    "predicted_labels": ("Rows by the class they were given", ["version", "label"]),
-    "unknown_categories": ("Values that the schema does not list", ["version", "column"]),
-    "missing_values": ("Inputs left out or null", ["version", "column"]),
-    "not_finite_answers": ("Answers that were not sent", ["version"]),
-    "journal_errors": ("Micro-batches that the journal did not take", ["version"]),
+FIGURES: dict[str, tuple[type, str, list[str]]] = {
+    "requests": (Counter, "Requests to /predict", ["version", "code"]),
+    "timeouts": (Counter, "Requests that waited too long", ["version"]),
+    "predictions": (Counter, "Rows answered", ["version", "assigned", "runtime"]),
+    "predicted_labels": (Counter, "Rows by the class they were given", ["version", "label"]),
+    "unknown_categories": (Counter, "Values that the schema does not list", ["version", "column"]),
+    "missing_values": (Counter, "Inputs left out or null", ["version", "column"]),
+    "not_finite_answers": (Counter, "Answers that were not sent", ["version"]),
+    "journal_errors": (Counter, "Micro-batches that the journal did not take", ["version"]),
+    "request_seconds": (Histogram, "From the first byte to the answer", ["version"]),
+    "model_seconds": (Histogram, "Run time, per micro-batch", ["version", "runtime"]),
+    "predicted_values": (Histogram, "The highest probability, or the value", ["version"]),
+    "waiting_requests": (Gauge, "Requests in the queue", []),
+    "answering_version": (Gauge, "The version of an alias, 0 where there is none", ["alias"]),
+    "latency_budget_seconds": (Gauge, "Time in which 95 of 100 answers are promised", []),
 }
 
 
 class Metrics:
     """The figures of one process; those of several workers are added up when they are read."""
 
-    def __init__(self, champion: Scorer, budget_ms: float | None) -> None:
+    def __init__(
+        self, champion: Scorer, schema: pa.DataFrameSchema, budget_ms: float | None
+    ) -> None:
         self.registry = CollectorRegistry()
         # The budget bounds a bucket, so the share of answers within it is exact; the bucket above
         # shows that a budget beyond all others was missed.
         budget = (budget_ms or 0) / 1000
-        seconds = sorted({*SECONDS, budget, 2 * budget} if budget else SECONDS)
-        timed = {
-            "request_seconds": ("From the first byte to the answer", ["version"], seconds),
-            "model_seconds": ("Run time, per micro-batch", ["version", "runtime"], seconds),
-            "predicted_values": (
-                "The highest probability, or the value",
-                ["version"],
-                _buckets(champion),
-            ),
+        seconds = sorted({*SECONDS, budget, 2 * budget} - {0})
+        options: dict[str, dict[str, Any]] = {
+            "request_seconds": {"buckets": seconds},
+            "model_seconds": {"buckets": seconds},
+            "predicted_values": {"buckets": _buckets(champion)},
+            "waiting_requests": {"multiprocess_mode": "livesum"},
+            "answering_version": {"multiprocess_mode": "mostrecent"},
+            "latency_budget_seconds": {"multiprocess_mode": "mostrecent"},
         }
-        self._metrics: dict[str, Any] = {
-            name: Counter(name, text, labels, registry=self.registry)
-            for name, (text, labels) in COUNTERS.items()
-        } | {
-            name: Histogram(name, text, labels, buckets=buckets, registry=self.registry)
-            for name, (text, labels, buckets) in timed.items()
+        self._figures: dict[str, Any] = {
+            name: kind(name, text, labels, registry=self.registry, **options.get(name, {}))
+            for name, (kind, text, labels) in FIGURES.items()
+            if budget or name != "latency_budget_seconds"
         }
-        self.waiting = Gauge(
-            "waiting_requests",
-            "Requests in the queue",
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
-        self.answering = Gauge(
-            "answering_version",
-            "The version that answers as champion or challenger, 0 where there is none",
-            ["alias"],
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
+        self.figure = lru_cache(10_000)(self._figure)
         if budget:
-            promised = Gauge(
-                "latency_budget_seconds",
-                "Time in which 95 of 100 answers are promised",
-                registry=self.registry,
-                multiprocess_mode="mostrecent",
-            )
-            promised.set(budget)
+            self.figure("latency_budget_seconds").set(budget)
         self.durations = Durations()
-        self._of = lru_cache(10_000)(self._labelled)
+        self.unnoted: deque[Callable[[], None]] = deque()
+        """What is left to note of micro-batches: their answers are sent first."""
+        known = {name: categories(column) for name, column in schema.columns.items()}
+        self._known = {name: frozenset(values) for name, values in known.items() if values}
 
-    def _labelled(self, name: str, *labels: object) -> Any:
-        return self._metrics[name].labels(*map(str, labels))
-
-    def count(self, name: str, *labels: object, by: int = 1) -> None:
-        """Add to one of the counters above."""
-        self._of(name, *labels).inc(by)
+    def _figure(self, name: str, *labels: object) -> Any:
+        figure = self._figures[name]
+        return figure.labels(*map(str, labels)) if labels else figure
 
     def requested(self, version: int, code: int, seconds: float) -> None:
-        """Note a request that was answered or refused."""
-        self._of("requests", version, code).inc()
-        self._of("request_seconds", version).observe(seconds)
+        """Note a request that was answered or refused, and its micro-batch."""
+        self.figure("requests", version, code).inc()
+        self.figure("request_seconds", version).observe(seconds)
         if code == 200:
             self.durations.add(version, seconds)
+        self.catch_up()
 
-    def predicted(self, scorer: Scorer, assigned: str, made: Predictions, seconds: float) -> None:
-        """Note the answers to a micro-batch and what they took."""
-        version = scorer.version
-        self._of("model_seconds", version, scorer.runtime).observe(seconds)
-        self.count("predictions", version, assigned, scorer.runtime, by=int(made.finite.sum()))
-        if made.probabilities is None:
-            values = made.labels
-        else:
-            values = made.probabilities.max(axis=1).tolist()
+    def catch_up(self) -> None:
+        """Note what is left of micro-batches."""
+        while self.unnoted:
+            self.unnoted.popleft()()
+
+    def predicted(
+        self,
+        scorer: Scorer,
+        assigned: str,
+        values: dict[str, list[Any]],
+        made: Predictions,
+        seconds: float,
+    ) -> None:
+        """Note the inputs of a micro-batch, the answers to it and what they took."""
+        version, finite = scorer.version, int(made.finite.sum())
+        self.figure("model_seconds", version, scorer.runtime).observe(seconds)
+        self.figure("predictions", version, assigned, scorer.runtime).inc(finite)
+        if finite < len(made.finite):
+            self.figure("not_finite_answers", version).inc(len(made.finite) - finite)
+        answers = made.labels
+        if made.probabilities is not None:
+            answers = made.probabilities.max(axis=1).tolist()
             for label, count in Tally(made.labels).items():
-                self.count("predicted_labels", version, label_text(label), by=count)
-        histogram = self._of("predicted_values", version)
-        for value in values:
-            histogram.observe(value)
+                self.figure("predicted_labels", version, label_text(label)).inc(count)
+        histogram = self.figure("predicted_values", version)
+        for answer in answers:
+            histogram.observe(answer)
+        for name, column in values.items():
+            if missing := column.count(None):
+                self.figure("missing_values", version, name).inc(missing)
+            if known := self._known.get(name):
+                unknown = sum(value not in known for value in column) - missing
+                if unknown:
+                    self.figure("unknown_categories", version, name).inc(unknown)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' format."""

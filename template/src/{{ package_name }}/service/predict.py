@@ -1,33 +1,25 @@
 """POST /predict, read and answered without the layers of a framework: they would take longer.
 
-Order of a request: room in the queue, API key, size, form, then the micro-batch.
+Order of such a request: room in the queue, API key, size, form, then the micro-batch.
 """
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
-from .answer import NotFiniteError
+from .answer import Answerer, Refusal
 from .batching import Batcher, BusyError, LateError
-from .journal import JournalError
-from .metrics import Metrics
-from .requests import Rows
-from .versions import Versions
+from .requests import Row, Rows
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FIGURES = "/metrics"
 OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
@@ -40,22 +32,25 @@ SIMPLE_CHECKS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
 """What the request model checks by itself; any other check of schema.py is run by pandera."""
 
 
-class Refusal(Exception):
-    """A request that gets no prediction: status code, and what to tell."""
-
-    def __init__(self, code: int, detail: Any) -> None:
-        self.code, self.detail = code, detail
-
-
-class Routes:
-    """Sends POST /predict to its handler, and everything else on.
+class Service:
+    """The application: answers POST /predict, and hands everything else on.
 
     Figures are for those who operate the service: they are told on a port of their own, or, where
     there is none, to callers on this machine.
     """
 
-    def __init__(self, app: App, predict: App, operating_port: int | None) -> None:
-        self.app, self.predict, self.operating_port = app, predict, operating_port
+    def __init__(
+        self, app: ASGIApp, form: type[Rows], asked: pa.DataFrameSchema, answerer: Answerer
+    ) -> None:
+        self.app, self.form, self.asked = app, form, asked
+        self.versions, self.metrics = answerer.versions, answerer.metrics
+        self.limits = limits = answerer.settings
+        waits = limits.queue, limits.timeout_seconds
+        self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
+        self.key = limits.api_key and limits.api_key.get_secret_value().encode()
+        self.most_bytes = int(limits.max_megabytes * 1e6)
+        checks = {check.name for column in asked.columns.values() for check in column.checks}
+        self.simple = checks <= SIMPLE_CHECKS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection as ASGI asks for."""
@@ -64,37 +59,17 @@ class Routes:
         elif not self._open(scope):
             await _send(send, 404, to_json({"detail": CLOSED}))
         elif scope["path"] == "/predict" and scope["method"] == "POST":
-            await self.predict(scope, receive, send)
+            await self._predict(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     def _open(self, scope: Scope) -> bool:
         path, (_, port) = scope["path"], scope["server"]
-        if self.operating_port is None:
+        if self.limits.operating_port is None:
             return path != FIGURES or scope["client"] is None or scope["client"][0] in LOOPBACK
-        return path in OPERATING if port == self.operating_port else path != FIGURES
+        return path in OPERATING if port == self.limits.operating_port else path != FIGURES
 
-
-class Predict:
-    """The handler of POST /predict."""
-
-    def __init__(
-        self,
-        form: type[Rows],
-        asked: pa.DataFrameSchema,
-        batcher: Batcher[list[BaseModel], bytes],
-        versions: Versions,
-        metrics: Metrics,
-    ) -> None:
-        limits = versions.settings.service
-        self.form, self.asked, self.batcher = form, asked, batcher
-        self.versions, self.metrics = versions, metrics
-        self.key = limits.api_key and limits.api_key.get_secret_value().encode()
-        self.most_bytes = int(limits.max_megabytes * 1e6)
-        checks = {check.name for column in asked.columns.values() for check in column.checks}
-        self.simple = checks <= SIMPLE_CHECKS
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is; never with a traceback."""
         start, code = time.perf_counter(), 200
         try:
@@ -104,11 +79,14 @@ class Predict:
         except Exception:
             log.exception("a request could not be answered")
             code, answer = 500, to_json({"detail": "The service failed; its log says why."})
-        self.metrics.waiting.set(len(self.batcher.waiting))
-        self.metrics.requested(
-            self.versions.now.champion.version, code, time.perf_counter() - start
-        )
+        seconds = time.perf_counter() - start
         await _send(send, code, answer)
+        # In the next turn of the loop: uvloop hands the answer over at the end of this one.
+        asyncio.get_running_loop().call_soon(self._note, code, seconds)
+
+    def _note(self, code: int, seconds: float) -> None:
+        self.metrics.figure("waiting_requests").set(len(self.batcher.waiting))
+        self.metrics.requested(self.versions.now.champion.version, code, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         if self.batcher.full:
@@ -120,16 +98,10 @@ class Predict:
         rows = self._checked(await self._body(receive))
         try:
             return await self.batcher.ask(rows)
-        except BusyError as error:
+        except (BusyError, LateError) as error:
+            if isinstance(error, LateError):
+                self.metrics.figure("timeouts", self.versions.now.champion.version).inc()
             raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
-        except LateError as error:
-            self.metrics.count("timeouts", self.versions.now.champion.version)
-            raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
-        except JournalError as error:
-            detail = f"The prediction could not be recorded, so it is not given: {error}"
-            raise Refusal(503, detail) from None
-        except NotFiniteError as error:
-            raise Refusal(500, str(error)) from None
 
     async def _body(self, receive: Receive) -> bytes:
         """Return the body, which is not read further than allowed."""
@@ -142,14 +114,15 @@ class Predict:
                 raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
         return bytes(body)
 
-    def _checked(self, body: bytes) -> list[BaseModel]:
+    def _checked(self, body: bytes) -> list[Row]:
         try:
-            rows: list[BaseModel] = self.form.model_validate_json(body).rows
+            rows: list[Row] = self.form.model_validate_json(body).rows
         except ValidationError as error:
-            raise Refusal(422, [_located(one) for one in error.errors(include_url=False)]) from None
+            # What was sent is not sent back, as it may be no text.
+            wrong = error.errors(include_url=False, include_context=False, include_input=False)
+            raise Refusal(422, [{**one, "loc": ["body", *one["loc"]]} for one in wrong]) from None
         if not self.simple:
-            frame = pd.DataFrame([row.model_dump(by_alias=True) for row in rows])
-            bad = screen(frame, self.asked).bad
+            bad = screen(pd.DataFrame(rows, columns=list(self.asked.columns)), self.asked).bad
             if len(bad):
                 raise Refusal(422, bad[["row", "reason"]].to_dict("records"))
         return rows
@@ -161,8 +134,3 @@ async def _send(send: Send, code: int, answer: bytes) -> None:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": code, "headers": headers})
     await send({"type": "http.response.body", "body": answer})
-
-
-def _located(error: Any) -> dict[str, Any]:
-    """Say what is wrong and where; what was sent is not sent back, as it may be no text."""
-    return {"type": error["type"], "loc": ["body", *error["loc"]], "msg": error["msg"]}

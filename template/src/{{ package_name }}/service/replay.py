@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
-from ..data.columns import Columns
 from ..training import registry
 from ..training.artifact import TOLERANCE
-from ..training.graph import Arrays
 from ..utils.config import Settings
 from .journal import Journal
 from .requests import to_arrays
@@ -37,7 +35,7 @@ class Replayed:
     version: int
     runtime: str
     time: float
-    """When the prediction was made, in seconds since 1970."""
+    """Of the prediction, in seconds since 1970."""
     inputs: dict[str, Any]
     prediction: Any
 
@@ -56,15 +54,15 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
     """
     entry = journal.find(name)
     artifact = registry.fetch(registry.version(client, entry.version), settings, lenient=True)
-    scorer = Scorer(artifact, entry.version)
+    scorer, columns = Scorer(artifact, entry.version), artifact.columns
     inputs = json.loads(entry.inputs)
-    made = scorer.answer(_arrays(inputs, artifact.columns))
-    now = {"prediction": made.labels[0]}
-    then = {"prediction": json.loads(entry.prediction)}
-    if entry.probabilities:
-        then |= {f"probability of {k}": v for k, v in json.loads(entry.probabilities).items()}
-        shares = next(iter(made.shares(scorer.classes))) or {}
-        now |= {f"probability of {name}": share for name, share in shares.items()}
+    values = {column: [inputs.get(column)] for column in columns.inputs}
+    for column in columns.of("date"):
+        values[column] = [one and datetime.fromisoformat(one) for one in values[column]]
+    made = scorer.answer(to_arrays(values, columns))
+    then = _told(json.loads(entry.prediction), json.loads(entry.probabilities or "{}"))
+    [shares] = made.shares(scorer.classes)
+    now = _told(made.labels[0], shares or {})
     differences = [
         Difference(what, then.get(what), value)
         for what, value in now.items()
@@ -81,16 +79,9 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
     )
 
 
-def _arrays(inputs: dict[str, Any], columns: Columns) -> Arrays:
-    dates = columns.of("date")
-    return to_arrays(
-        {
-            name: [datetime.fromisoformat(value) if value and name in dates else value]
-            for name in columns.inputs
-            for value in [inputs.get(name)]
-        },
-        columns,
-    )
+def _told(prediction: Any, shares: dict[str, float]) -> dict[str, Any]:
+    told = {f"probability of {label}": share for label, share in shares.items()}
+    return {"prediction": prediction} | told
 
 
 def _same(then: Any, now: Any) -> bool:

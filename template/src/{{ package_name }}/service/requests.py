@@ -1,16 +1,20 @@
 """The request model, made from the schema: what a caller must and may send."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pandera.pandas as pa
-from pydantic import BaseModel, ConfigDict, Field, Strict, create_model, model_validator
+from pydantic import BaseModel, Field, Strict, create_model, model_validator, with_config
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypedDict
 
 from ..data.columns import Columns, Kind, categories, kind_of, limits
 from ..data.validation import MISSING
 from ..training.graph import Arrays
+
+Row = dict[str, Any]
+"""What was sent of a row, checked. Inputs that may be missing may be absent."""
 
 TYPES: dict[str, Any] = {
     "flag": Annotated[bool, Strict()],
@@ -33,45 +37,35 @@ class Rows(BaseModel):
 
 
 def request_model(
-    schema: pa.DataFrameSchema, columns: Columns, example: dict[str, Any], max_rows: int
+    schema: pa.DataFrameSchema, columns: Columns, example: Row, max_rows: int
 ) -> type[Rows]:
     """Return the model of a request: `{"rows": [...]}`, or one row by itself.
 
     A row holds every input; one that may be missing may be left out. Key, entity and time may be
     sent along. Other declared columns are ignored, undeclared ones are an error.
     """
-    ignored = set(schema.columns) - set(columns.inputs) - set(columns.context)
-
-    class Base(BaseModel):
-        model_config = ConfigDict(extra="forbid", json_schema_extra={"example": example})
-
-        @model_validator(mode="before")
-        @classmethod
-        def _leave_out(cls, row: Any) -> Any:
-            if not isinstance(row, dict):
-                return row
-            return {name: value for name, value in row.items() if name not in ignored}
-
     fields: dict[str, Any] = {}
-    for number, (name, column) in enumerate(schema.columns.items()):
-        if name in ignored:
-            continue
-        optional = column.nullable or name not in columns.kinds
+    for name, column in schema.columns.items():
         kind = _type(column)
-        default = None if optional else ...
-        fields[f"field_{number}"] = (
-            kind | None if optional else kind,
-            Field(default, alias=name, **_description(column)),
-        )
-    row = create_model("Row", __base__=Base, **fields)
-    rows = (list[row], Field(min_length=1, max_length=max_rows))  # type: ignore[valid-type]
+        if name not in [*columns.inputs, *columns.context]:
+            fields[name] = NotRequired[Annotated[Any, SkipJsonSchema()]]
+        elif column.nullable or name not in columns.kinds:
+            fields[name] = NotRequired[kind | None]
+        else:
+            fields[name] = kind
+    described = with_config(extra="forbid", json_schema_extra={"example": example})
+    row: Any = described(TypedDict("Row", fields))  # type: ignore[operator]  # known only now
+    rows = (list[row], Field(min_length=1, max_length=max_rows))
     return create_model("Request", __base__=Rows, rows=rows)
 
 
-def read_rows(rows: Sequence[BaseModel], names: list[str]) -> dict[str, list[Any]]:
-    """Return the values of checked rows by column, None where one is missing."""
-    fields = {field.alias: attribute for attribute, field in type(rows[0]).model_fields.items()}
-    return {name: [getattr(row, fields[name]) for row in rows] for name in names}
+def _type(column: pa.Column) -> Any:
+    kind = kind_of(column.dtype)
+    if kind != "number":
+        return Annotated[TYPES[kind], Field(examples=categories(column))]
+    base = NUMBER if str(column.dtype).lower().startswith("float") else WHOLE
+    low, high = limits(column)
+    return Annotated[base, Field(ge=low, le=high, examples=categories(column))]
 
 
 def to_arrays(values: dict[str, list[Any]], columns: Columns) -> Arrays:
@@ -88,22 +82,6 @@ def _array(values: list[Any], kind: Kind) -> np.ndarray:
 
 
 def _in_utc(value: datetime | None) -> datetime | None:
-    return (
-        value
-        if value is None or value.tzinfo is None
-        else value.astimezone(UTC).replace(tzinfo=None)
-    )
-
-
-def _type(column: pa.Column) -> Any:
-    kind = kind_of(column.dtype)
-    if kind != "number":
-        return TYPES[kind]
-    low, high = limits(column)
-    base = NUMBER if str(column.dtype).lower().startswith("float") else WHOLE
-    return Annotated[base, Field(ge=low, le=high)]
-
-
-def _description(column: pa.Column) -> dict[str, Any]:
-    known = categories(column)
-    return {"examples": known} if known else {}
+    if value is None or value.tzinfo is None:
+        return value
+    return value.astimezone(UTC).replace(tzinfo=None)

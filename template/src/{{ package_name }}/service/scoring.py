@@ -69,8 +69,7 @@ class Scorer:
         if self.classes is None:
             return Predictions(answers.tolist(), None, np.isfinite(answers))
         finite = np.isfinite(answers).all(axis=1)
-        chosen = np.where(finite, answers.argmax(axis=1), 0)
-        labels = np.array(self.classes, dtype=object)[chosen].tolist()
+        labels = [self.classes[place] for place in answers.argmax(axis=1).tolist()]
         return Predictions(labels, answers, finite)
 
 

@@ -16,6 +16,7 @@ from ..utils import config
 from ..utils.config import Settings
 from ..utils.errors import UsageError
 from .app import create_app
+from .predict import Service
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -28,12 +29,9 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"--port {port}: ports go from 0 to 65535.")
-    operating = settings.service.operating_port
     with contextlib.ExitStack() as opened:
-        ports = [port] if operating is None else [port, operating]
-        listeners = [opened.enter_context(_listen(host, one)) for one in ports]
+        ports = [port, settings.service.operating_port]
+        listeners = [opened.enter_context(_bind(host, one)) for one in ports if one is not None]
         if workers == 1:
             uvicorn.Server(_config(_create(settings))).run(listeners)
             return
@@ -44,25 +42,25 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         Multiprocess(_config(f"{__name__}:create_worker", workers), listeners).run()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, as asyncio sends small answers at once only where it is known.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"{host}:{port} can't be used: {error.strerror}. Try --port.") from None
+        raise UsageError(f"{host}:{port} can't be used: {error}. Try --port.") from None
     return listener
 
 
-def create_worker() -> object:
+def create_worker() -> Service:
     """Return the service for one of several processes."""
     return _create(config.load())
 
 
-def _create(settings: Settings) -> object:
+def _create(settings: Settings) -> Service:
     app = create_app(tracking.connect(settings), settings, Rows.to_schema())
     gc.collect()
     gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
@@ -77,5 +75,4 @@ def _config(app: Any, workers: int = 1) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=30,
-        backlog=2048,
     )

@@ -32,14 +32,14 @@ from pyspark.sql import functions as sql
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
-from ..data.validation import declared_types, nullable_type, screen
+from ..data.validation import declared_types
 from ..training.artifact import open_artifact
 from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
-from .batch import Scored, sort_out
+from .batch import Scored, score_chunk
 from .scoring import Scorer, askable, label_text
-from .tally import Tally, count
+from .tally import Tally
 
 PLACE = "_place"
 """Where Spark read a row: its partition in the upper bits, its number in there in the lower 33."""
@@ -200,7 +200,7 @@ def _answer(
     batches: Iterable[pyarrow.RecordBatch],
 ) -> Iterator[pyarrow.RecordBatch]:
     """Yield, in an executor, the predictions and rejected rows of a partition, then its tally."""
-    scorer, tally = _scorer(*model), Tally.empty(model[1])
+    scorer, tally = _scorer(*model), Tally(version=model[1])
 
     def only(name: str, found: pyarrow.Array) -> pyarrow.RecordBatch:
         filled = [
@@ -209,12 +209,9 @@ def _answer(
         return pyarrow.RecordBatch.from_arrays(filled, schema=kinds)
 
     for batch in batches:
-        frame = batch.to_pandas(types_mapper=nullable_type)
-        places = frame.pop(PLACE).to_numpy()
-        screened = screen(frame, asked)
-        made = scorer.predict(screened.good)
-        tally = tally + count(scorer, screened.good, made)
-        good, bad = sort_out(frame, screened, made, scorer, key)
+        places = batch.column(PLACE).to_numpy()
+        good, bad, counts = score_chunk(batch, scorer, asked, key)
+        tally += counts
         for name, found in {"good": good, "bad": bad}.items():
             placed = found.assign(row=places[found["row"].to_numpy(dtype=int)])
             fields = pyarrow.schema(kinds.field(name).type.fields)
@@ -225,9 +222,8 @@ def _answer(
 
 def _write(spark: SparkSession, answered: DataFrame, output: str, version: int) -> Scored:
     """Write the predictions and the rejected rows, numbered as they stand in the source."""
-    tally = Tally.empty(version)
-    for row in answered.where("tally is not null").select("tally").collect():
-        tally = tally + Tally.model_validate_json(row.tally)
+    counted = answered.where("tally is not null").select("tally").collect()
+    tally = sum((Tally.model_validate_json(row.tally) for row in counted), Tally(version=version))
     place = sql.expr("coalesce(good.row, bad.row)")
     placed = answered.where("tally is null").withColumn("place", place)
     placed = placed.selectExpr("good", "bad", "shiftright(place, 33) part", f"place & {LOW} nth")

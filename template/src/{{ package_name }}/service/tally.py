@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from ..data.profile import Profile
@@ -23,25 +23,19 @@ DAY = 86_400
 class Tally(BaseModel):
     """Counts of some predictions by one version."""
 
-    time: float
+    time: float = Field(default_factory=time.time)
     version: int
-    rows: int
-    counts: dict[str, list[int]]
+    rows: int = 0
+    counts: dict[str, list[int]] = {}
     """By input, and for `answer` and `label`; as `data.profile.Distribution.count` makes them."""
-
-    @classmethod
-    def empty(cls, version: int) -> "Tally":
-        """Return the counts of no prediction."""
-        return cls(time=time.time(), version=version, rows=0, counts={})
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return the counts of both."""
         counts = {
-            name: np.add(self.counts.get(name, 0), found).tolist()
-            for name, found in other.counts.items()
+            name: np.add(self.counts.get(name, 0), other.counts.get(name, 0)).tolist()
+            for name in self.counts | other.counts
         }
-        rows = self.rows + other.rows
-        return Tally(time=other.time, version=other.version, rows=rows, counts=counts)
+        return Tally(version=other.version, rows=self.rows + other.rows, counts=counts)
 
 
 def count(scorer: Scorer, rows: pd.DataFrame, made: Predictions) -> Tally:
@@ -87,25 +81,18 @@ def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
     labels = from_json(f"[{','.join(entry.prediction for entry in entries)}]")
     texts = [entry.probabilities for entry in entries if entry.probabilities]
     shares = [list(one.values()) for one in from_json(f"[{','.join(texts)}]")]
-    told = np.array(shares) if shares else None
-    made = Predictions(labels, told, np.ones(len(labels), dtype=bool))
-    columns = {
-        name: pd.Series([row.get(name) for row in sent], dtype=object) for name in profile.columns
-    }
+    made = Predictions(labels, np.array(shares) if shares else None, np.ones(len(labels), bool))
+    rows = pd.DataFrame(sent, columns=list(profile.columns), dtype=object)
     for name, part in profile.columns.items():
         if part.edges is not None:  # what another schema took for a number may be none
-            columns[name] = pd.to_numeric(columns[name], errors="coerce")
-    rows = pd.DataFrame(columns)
+            rows[name] = pd.to_numeric(rows[name], errors="coerce")
     return _count(profile, version, rows, made).model_copy(update={"time": entries[-1].time})
 
 
 def _count(profile: Profile, version: int, rows: pd.DataFrame, made: Predictions) -> Tally:
-    counts = {name: part.count(rows[name]) for name, part in profile.columns.items()}
-    if made.probabilities is None:
-        counts["answer"] = profile.answer.count(pd.Series(made.labels, dtype="float64"))
-    else:
-        counts["answer"] = profile.answer.count(pd.Series(made.probabilities[:, -1]))
-        if profile.label is not None:
-            counts["label"] = profile.label.count(pd.Series(made.labels, dtype=object))
-    listed = {name: found.tolist() for name, found in counts.items()}
-    return Tally(time=time.time(), version=version, rows=len(rows), counts=listed)
+    counts = {name: part.count(rows[name]).tolist() for name, part in profile.columns.items()}
+    told = made.labels if made.probabilities is None else made.probabilities[:, -1]
+    counts["answer"] = profile.answer.count(pd.Series(told, dtype="float64")).tolist()
+    if profile.label is not None and made.probabilities is not None:
+        counts["label"] = profile.label.count(pd.Series(made.labels, dtype=object)).tolist()
+    return Tally(version=version, rows=len(rows), counts=counts)

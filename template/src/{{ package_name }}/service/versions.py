@@ -64,23 +64,21 @@ class Versions:
 
     def look(self) -> None:
         """Take up what the aliases point to now."""
-        champion = self._scorer(registry.CHAMPION, self.now.champion)
+        champion = self._scorer(registry.CHAMPION, self.now.champion) or self.now.champion
         wanted = self.settings.service.challenger_share > 0 or self.settings.service.shadow
         challenger = self._scorer(registry.CHALLENGER, self.now.challenger) if wanted else None
-        now = Answering(champion or self.now.champion, challenger)
-        if (now.champion, now.challenger) != (self.now.champion, self.now.challenger):
+        now = Answering(champion, challenger)
+        if now != self.now:
             self.now = now
             other = f", challenger {challenger.version}" if challenger else ""
-            log.warning("answering now: champion %s%s", now.champion.version, other)
+            log.warning("answering now: champion %s%s", champion.version, other)
 
     def _scorer(self, alias: str, present: Scorer | None) -> Scorer | None:
         """Return the scorer of an alias: the present one, a new one, None where there is none."""
         found = registry.alias(self.client, alias)
         if found is None:
             return None
-        if present is not None and present.version == found.version:
-            return present
-        if self.refused.get(alias) == found.version:
+        if found.version in {present and present.version, self.refused.get(alias)}:
             return present
         try:
             return load_scorer(self.client, self.settings, self.schema, found.version)
