@@ -85,13 +85,7 @@ def new_id() -> str:
 
 
 class Journal:
-    """An open journal.
-
-    Raises
-    ------
-    UsageError
-        The database can't be reached, or its driver is not installed.
-    """
+    """An open journal; UsageError where its database can't be reached, or has no driver here."""
 
     def __init__(self, url: str, keep_days: float) -> None:
         self.embedded, self.keep_days = url.startswith("sqlite"), keep_days
@@ -110,12 +104,9 @@ class Journal:
         self._writer: Any = None
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add predictions in one transaction, past SQLAlchemy, which would take longer than it.
+        """Add predictions in one transaction; after a JournalError none of them is in.
 
-        Raises
-        ------
-        JournalError
-            None of them is in.
+        SQLAlchemy would take longer than the transaction, so they go past it.
         """
         try:
             if self._writer is None:
@@ -129,13 +120,7 @@ class Journal:
             raise JournalError(str(error).splitlines()[0]) from error
 
     def find(self, name: str) -> Entry:
-        """Return the prediction of this id.
-
-        Raises
-        ------
-        UsageError
-            There is none.
-        """
+        """Return the prediction of this id; UsageError where there is none."""
         with self.engine.connect() as connection:
             row = connection.execute(sql.select(PREDICTIONS).filter_by(id=name)).first()
         if row is None:

@@ -1,0 +1,138 @@
+"""What share of small faults the tests notice, in the modules that all else rests on.
+
+    uv run python benchmarks/mutants.py [training/registry ...] [--survivors]
+
+mutmut makes a mutant of each thing it can change in a function (an operator, a number, a text, an
+argument), and runs the tests that come by that function until one fails. A mutant that no test
+notices survives; one that runs without end is noticed. The tests are the generated project's own
+and those in tests/unit. A default project is rendered whose package has the name that tests/unit
+import, so that both see the same mutants. What was found out is kept in build/mutants, by the
+content of sources and tests: a run that was stopped goes on where it was.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import copier
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import environment  # noqa: E402
+
+PACKAGE = "slipway_template"
+MODULES = {
+    "training/splitting": ["unit/test_splitting.py", "model/test_splitting.py"],
+    "training/hashing": ["unit/test_splitting.py", "model/test_splitting.py"],
+    "training/registry": ["unit/test_registry.py", "model/test_registry.py"],
+    "service/journal": ["unit/test_journal.py", "service/test_journal.py"],
+    "data/fingerprint": ["unit/test_fingerprint.py", "data/test_fingerprint.py"],
+}
+GOAL = 0.85
+SETTINGS = """[mutmut]
+source_paths=src
+only_mutate=src/{package}/{module}.py
+also_copy=pytest.ini
+pytest_add_cli_args_test_selection=
+    {tests}
+process_isolation=forkserver
+timeout_constant=2
+"""
+"""A fresh process for each mutant, of one that has imported all: half a minute at least for each."""
+QUICKLY = '''"""What needs a trained model comes last, and an example that fails is not made smaller."""
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile(
+    "mutants", derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+)
+hypothesis.settings.load_profile("mutants")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", []))
+'''
+
+
+def main() -> None:
+    """Print a row for each module, and what survived as far as asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(MODULES))
+    parser.add_argument("--like", default="*", help="only mutants whose names are like this")
+    parser.add_argument("--survivors", action="store_true", help="show them as diffs")
+    options = parser.parse_args()
+    project = rendered()
+    print("| module | mutants | killed | survived | share | goal |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    diffs = []
+    for module in options.modules or MODULES:
+        folder = project.with_name(module.replace("/", "-"))
+        total, killed = tested(project, folder, module, options.like)
+        share = f"{killed / total:.1%}"
+        print(f"| {module} | {total} | {killed} | {total - killed} | {share} | {GOAL:.0%} |")
+        if options.survivors:
+            diffs += survivors(folder)
+    print("", *diffs, sep="\n")
+
+
+def rendered() -> Path:
+    """Return a default project with the tests of tests/unit, in a folder named by its content."""
+    fresh = ROOT / "build/mutants/fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    answers = {"package_name": PACKAGE}
+    copier.run_copy(str(ROOT), fresh, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
+    shutil.copytree(ROOT / "tests/unit", fresh / "tests/unit")
+    (fresh / "tests/unit/conftest.py").write_text(QUICKLY)
+    files = sorted(path for room in ("src", "tests") for path in (fresh / room).rglob("*.py"))
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    project = fresh.with_name(content[:12]) / "project"
+    if not project.exists():
+        command("uv", "lock", "--quiet", cwd=fresh)  # a run without it is not promoted
+        project.parent.mkdir(exist_ok=True)
+        fresh.rename(project)
+    return project
+
+
+def tested(project: Path, folder: Path, module: str, like: str) -> tuple[int, int]:
+    """Return the number of mutants, and of those that a test noticed."""
+    if not folder.exists():
+        shutil.copytree(project, folder)
+        tests = "\n    ".join(f"tests/{name}" for name in MODULES[module])
+        settings = SETTINGS.format(package=PACKAGE, module=module, tests=tests)
+        (folder / "setup.cfg").write_text(settings)
+    mutmut("run", "--max-children=2", *([] if like == "*" else [like]), cwd=folder)
+    mutmut("export-cicd-stats", cwd=folder)
+    found = json.loads((folder / "mutants/mutmut-cicd-stats.json").read_text())
+    assert not found["suspicious"] + found["segfault"], found
+    return found["total"], found["killed"] + found["timeout"]
+
+
+def survivors(folder: Path) -> list[str]:
+    """Return what was changed without any test noticing."""
+    lines = mutmut("results", cwd=folder).splitlines()
+    names = [line.split(":")[0].strip() for line in lines if line.strip()]
+    return [mutmut("show", name, cwd=folder) for name in names]
+
+
+def mutmut(*arguments: str, cwd: Path) -> str:
+    group = ["--quiet", "--project", str(ROOT), "--group", "mutants"]
+    return command("uv", "run", *group, "mutmut", *arguments, cwd=cwd)
+
+
+def command(*words: str, cwd: Path) -> str:
+    """Return what a command says, and stop where it fails."""
+    done = subprocess.run(
+        words, cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
