@@ -12,7 +12,6 @@ content of sources and tests: a run that was stopped goes on where it was.
 
 import argparse
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -41,9 +40,10 @@ pytest_add_cli_args_test_selection=
     {tests}
 process_isolation=forkserver
 timeout_constant=2
+use_git_change_detection=false
 """
-"""A fresh process for each mutant, of one that has imported all: half a minute at least for each."""
-QUICKLY = '''"""What needs a trained model comes last, and an example that fails is not made smaller."""
+"""Each mutant is tried in a fork of a process that has imported all, for half a minute or more."""
+QUICKLY = '''"""What needs a trained model comes last; an example that fails is not made smaller."""
 
 import hypothesis
 import pytest
@@ -60,23 +60,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def main() -> None:
-    """Print a row for each module, and what survived as far as asked for."""
+    """Print a row for each module, and what survived where asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(MODULES))
-    parser.add_argument("--like", default="*", help="only mutants whose names are like this")
+    parser.add_argument("--like", help="only mutants whose names are like this, such as *x_split_*")
     parser.add_argument("--survivors", action="store_true", help="show them as diffs")
     options = parser.parse_args()
     project = rendered()
     print("| module | mutants | killed | survived | share | goal |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
     diffs = []
     for module in options.modules or MODULES:
         folder = project.with_name(module.replace("/", "-"))
-        total, killed = tested(project, folder, module, options.like)
-        share = f"{killed / total:.1%}"
-        print(f"| {module} | {total} | {killed} | {total - killed} | {share} | {GOAL:.0%} |")
+        found = tested(project, folder, module, options.like)
+        left = [name for name, status in found.items() if status not in {"killed", "timeout"}]
+        killed = len(found) - len(left)
+        row = [module, len(found), killed, len(left), f"{killed / len(found):.1%}", f"{GOAL:.0%}"]
+        print("|", " | ".join(map(str, row)), "|", flush=True)
         if options.survivors:
-            diffs += survivors(folder)
+            diffs += [mutmut("show", name, cwd=folder) for name in left]
     print("", *diffs, sep="\n")
 
 
@@ -98,25 +100,17 @@ def rendered() -> Path:
     return project
 
 
-def tested(project: Path, folder: Path, module: str, like: str) -> tuple[int, int]:
-    """Return the number of mutants, and of those that a test noticed."""
+def tested(project: Path, folder: Path, module: str, like: str | None) -> dict[str, str]:
+    """Return what became of each mutant of a module, by its name."""
     if not folder.exists():
         shutil.copytree(project, folder)
         tests = "\n    ".join(f"tests/{name}" for name in MODULES[module])
         settings = SETTINGS.format(package=PACKAGE, module=module, tests=tests)
         (folder / "setup.cfg").write_text(settings)
-    mutmut("run", "--max-children=2", *([] if like == "*" else [like]), cwd=folder)
-    mutmut("export-cicd-stats", cwd=folder)
-    found = json.loads((folder / "mutants/mutmut-cicd-stats.json").read_text())
-    assert not found["suspicious"] + found["segfault"], found
-    return found["total"], found["killed"] + found["timeout"]
-
-
-def survivors(folder: Path) -> list[str]:
-    """Return what was changed without any test noticing."""
-    lines = mutmut("results", cwd=folder).splitlines()
-    names = [line.split(":")[0].strip() for line in lines if line.strip()]
-    return [mutmut("show", name, cwd=folder) for name in names]
+    mutmut("run", "--max-children=2", *([like] if like else []), cwd=folder)
+    lines = mutmut("results", "--all=true", cwd=folder).splitlines()
+    found = dict(line.strip().split(": ") for line in lines if ": " in line)
+    return {name: status for name, status in found.items() if status != "not checked"}
 
 
 def mutmut(*arguments: str, cwd: Path) -> str:
