@@ -88,9 +88,10 @@ def rendered() -> Path:
     shutil.rmtree(fresh, ignore_errors=True)
     answers = {"package_name": PACKAGE}
     copier.run_copy(str(ROOT), fresh, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
-    shutil.copytree(ROOT / "tests/unit", fresh / "tests/unit")
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tests/unit", fresh / "tests/unit", ignore=compiled)
     (fresh / "tests/unit/conftest.py").write_text(QUICKLY)
-    files = sorted(path for room in ("src", "tests") for path in (fresh / room).rglob("*.py"))
+    files = sorted(path for room in ("src", "tests") for path in (fresh / room).rglob("*.*"))
     content = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     project = fresh.with_name(content[:12]) / "project"
     if not project.exists():

@@ -343,6 +343,55 @@ def test_stratified_divides_a_number_by_bins_that_stay(tmp_path: Path) -> None:
     assert second.part.iloc[: len(frame)].tolist() == first.part.tolist()
 
 
+def test_the_manifest_of_time_says_from_when(tmp_path: Path) -> None:
+    manifest = tmp_path / "split.json"
+    days = pd.DataFrame({"id": range(20), "created": pd.date_range("2026-01-01", periods=20)})
+    divide(days, "time", manifest, target=None)
+    assert manifest.read_text().endswith("\n}\n")
+    assert json.loads(manifest.read_text()) == {
+        "made_with": {
+            "strategy": "time", "seed": "v1", "validation": 0.15, "test": 0.15,
+            "key": ["id"], "column": "created",
+        },
+        "cuts": {
+            "test_from": "2026-01-18T00:00:00.000000",
+            "validation_from": "2026-01-15T00:00:00.000000",
+        },
+    }  # fmt: skip
+
+
+def test_the_manifest_of_classes_cuts_near_the_plain_share(tmp_path: Path) -> None:
+    frame, manifest = customers(), tmp_path / "split.json"
+    whole = divide(frame, "stratified", manifest)
+    cuts = json.loads(manifest.read_text())["cuts"]
+    assert cuts["edges"] == []
+    for name, rows in frame.groupby("label").indices.items():
+        ordered = sorted(whole.h[rows].tolist())
+        for cut, share in zip(cuts["strata"][name], (0.15, 0.3), strict=True):
+            below = round(share * len(rows))
+            assert cut == np.clip(round(share * 2**32), ordered[below - 1] + 1, ordered[below])
+
+    frame["label"] = "new"
+    divide(frame, "stratified", manifest)
+    cuts = json.loads(manifest.read_text())["cuts"]
+    assert cuts["strata"]["new"] == [round(0.15 * 2**32), round(0.3 * 2**32)]
+
+
+@pytest.mark.parametrize("distinct", [20, 21])
+def test_a_number_of_few_values_has_classes_one_of_many_has_bins(
+    distinct: int, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "split.json"
+    frame = customers().assign(label=np.arange(3000) % distinct / 2)
+    divide(frame, "stratified", manifest)
+    cuts = json.loads(manifest.read_text())["cuts"]
+    classes = {f"{value / 2:g}" for value in range(20)}
+    assert cuts["strata"].keys() == (
+        classes if distinct == 20 else {f"bin {number}" for number in range(10)}
+    )
+    assert cuts["edges"] == (list(range(1, 10)) if distinct == 21 else [])
+
+
 @pytest.mark.parametrize("types", [("int64", "float64"), ("bool", "int64"), ("str", "category")])
 def test_a_class_is_the_same_however_it_is_stored(types: tuple[str, str], tmp_path: Path) -> None:
     frame = customers().assign(label=np.arange(3000) % 2)
@@ -365,18 +414,28 @@ def test_other_settings_than_the_manifests_are_refused(tmp_path: Path) -> None:
     for changed, words in [
         ({"test": 0.2}, "test: 0.15 then, 0.2 now"),
         ({"seed": "v2"}, "seed: 'v1' then, 'v2' now"),
-        ({"strategy": "stratified"}, "strategy: 'time' then, 'stratified' now"),
+        (
+            {"strategy": "stratified"},
+            "strategy: 'time' then, 'stratified' now; column: 'created' then, 'label' now",
+        ),
         ({"time": "id"}, "column: 'created' then, 'id' now"),
+        ({"key": ["customer"]}, "key: ['id'] then, ['customer'] now"),
     ]:
         with pytest.raises(GateRefused) as caught:
             divide(customers(), **{"strategy": "time", **changed}, manifest=manifest)
-        assert words in str(caught.value)
-        assert "delete the file" in str(caught.value)
+        assert str(caught.value) == (
+            f"split: {manifest} was made with other settings ({words}), and the new ones would "
+            "move rows between train and test. To do that on purpose, delete the file or name "
+            "another"
+        )
 
+    divide(customers(), "time", manifest, folds=7)  # folds are no matter of the parts
     assert manifest.read_text() == before
-    manifest.write_text("{")
-    with pytest.raises(UsageError, match="is no split manifest: delete it"):
-        divide(customers(), "time", manifest)
+    for nonsense in ("{", "[]", "{}", '{"made_with": {}}', '{"made_with": 1, "cuts": {}}'):
+        manifest.write_text(nonsense)
+        with pytest.raises(UsageError) as wrong:
+            divide(customers(), "time", manifest)
+        assert str(wrong.value) == f"{manifest} is no split manifest: delete it to make a new one"
 
 
 def test_a_refused_split_leaves_no_manifest(tmp_path: Path) -> None:
@@ -387,26 +446,57 @@ def test_a_refused_split_leaves_no_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_too_little_data_is_refused_with_a_way_out(strategy: str) -> None:
-    with pytest.raises(UsageError, match="would be empty: 2 rows are too few"):
+    with pytest.raises(UsageError) as caught:
         divide(customers(8).head(2), strategy)
+    empty, told = str(caught.value).split(" would be empty: ")
+    assert empty in {"validation", "validation and test", "test"}
+    assert told == (
+        "2 rows are too few, or too alike, for validation = 0.15 and test = 0.15. Add rows, raise "
+        "the shares, or change strategy or seed in [split]"
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "group", "group": None}, "strategy 'group' needs a group column"),
-        ({"strategy": "time", "time": None}, "strategy 'time' needs a time column"),
-        ({"strategy": "stratified", "target": None}, "strategy 'stratified' needs a target column"),
-        ({"key": ["ID"]}, "there is no column 'ID', only id, customer, created"),
-        ({"strategy": "time", "time": "label"}, "time column 'label' holds str"),
-        ({"strategy": "time", "time": "amount"}, "time column 'amount' holds float64"),
-        ({"strategy": "stratified", "target": "kind"}, "target column 'kind': row"),
+        (
+            {"strategy": "group", "group": None},
+            "strategy 'group' needs a group column: name it in [data]",
+        ),
+        (
+            {"strategy": "time", "time": None},
+            "strategy 'time' needs a time column: name it in [data]",
+        ),
+        (
+            {"strategy": "stratified", "target": None},
+            "strategy 'stratified' needs a target column: name it in [data]",
+        ),
+        (
+            {"key": ["ID"]},
+            "there is no column 'ID', only id, customer, created, amount, kind, label",
+        ),
+        (
+            {"strategy": "time", "time": "label"},
+            "time column 'label' holds str: declare it as a date, a timestamp or an integer in "
+            "schema.py",
+        ),
+        (
+            {"strategy": "time", "time": "amount"},
+            "time column 'amount' holds float64: declare it as a date, a timestamp or an integer "
+            "in schema.py",
+        ),
+        ({"strategy": "time", "time": "gap"}, "time column 'gap': row 1 (the first is 0) is empty"),
+        (
+            {"strategy": "stratified", "target": "gap"},
+            "target column 'gap': row 1 (the first is 0) is empty",
+        ),
     ],
 )
 def test_wrong_roles_are_refused(options: dict[str, Any], message: str) -> None:
+    gap = [START, None, *[START] * 2998]
     with pytest.raises(UsageError) as caught:
-        divide(customers(), **options)
-    assert message in str(caught.value)
+        divide(customers().assign(gap=gap), **options)
+    assert str(caught.value).replace(", gap", "") == message
 
 
 @pytest.mark.parametrize(
@@ -446,8 +536,12 @@ def test_folds_are_stable_even_and_keep_entities_together() -> None:
     for train, test in PredefinedSplit(fold).split():
         assert not set(train) & set(test)
         assert len(train) + len(test) == len(frame)
-    with pytest.raises(UsageError, match="3 rows are too few, or too alike, for 4 folds"):
+    assert fold.dtype == np.int64
+    with pytest.raises(UsageError) as caught:
         folds(frame.head(3), **options)
+    assert str(caught.value) == (
+        "3 rows are too few, or too alike, for 4 folds: lower folds in [split]"
+    )
 
 
 def test_leaks_name_the_entity_and_both_sides() -> None:
