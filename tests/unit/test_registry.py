@@ -289,6 +289,7 @@ def test_a_run_has_a_record_or_is_refused(client: MlflowClient) -> None:
         registry.record("nobody")
 
 
+pause = threading.Event().wait
 UNDER_WAY = "Another promotion is under way; try again in a minute."
 
 
@@ -313,7 +314,8 @@ def test_one_promotion_at_a_time_on_all_machines(
 ) -> None:
     monkeypatch.setattr(registry, "is_embedded", lambda: False)
     monkeypatch.setattr(registry, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(time, "sleep", threading.Event().wait)
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: waited.append(seconds) or pause(0.02))
     name = f"{MODEL}-promotion-lock"
     with pytest.raises(ZeroDivisionError), registry.switching(settings):
         (held,) = client.search_registered_models()
@@ -328,10 +330,11 @@ def test_one_promotion_at_a_time_on_all_machines(
         f"{UNDER_WAY} If none is, one was killed: delete the registered model {name} (`make ui`)."
     )
     monkeypatch.setattr(registry, "LOCK_SECONDS", 20)
-    threading.Timer(0.3, client.delete_registered_model, [name]).start()
+    threading.Timer(0.2, client.delete_registered_model, [name]).start()
     with registry.switching(settings):
         assert client.search_registered_models()
     assert not client.search_registered_models()
+    assert set(waited) == {0.5}
 
 
 def test_a_server_that_fails_is_no_other_promotion(

@@ -95,7 +95,7 @@ class Journal:
                 sql.event.listen(self.engine, "connect", _tune)
             META.create_all(self.engine)
         except (SQLAlchemyError, ImportError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0]
             raise UsageError(
                 f"The journal {without_password(url)} can't be used: {reason}"
             ) from None
@@ -117,7 +117,7 @@ class Journal:
             if self._writer is not None:
                 self._writer.invalidate()
             self._writer = None
-            raise JournalError(str(error).splitlines()[0]) from error
+            raise JournalError(str(error).partition("\n")[0]) from error
 
     def find(self, name: str) -> Entry:
         """Return the prediction of this id; UsageError where there is none."""
