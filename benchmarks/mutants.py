@@ -6,8 +6,8 @@ mutmut makes a mutant of each thing it can change in a function (an operator, a 
 argument), and runs the tests that come by that function until one fails. A mutant that no test
 notices survives; one that runs without end is noticed. The tests are the generated project's own
 and those in tests/unit. A default project is rendered whose package has the name that tests/unit
-import, so that both see the same mutants. What was found out is kept in build/mutants, by the
-content of sources and tests: a run that was stopped goes on where it was.
+import, so that both see the same mutants. What was found out is kept in build/mutants while sources
+and tests are the same: a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import environment  # noqa: E402
 
+PLACE = ROOT / "build/mutants"
 PACKAGE = "slipway_template"
 MODULES = {
     "training/splitting": ["unit/test_splitting.py", "model/test_splitting.py"],
@@ -36,6 +37,7 @@ SETTINGS = """[mutmut]
 source_paths=src
 only_mutate=src/{package}/{module}.py
 also_copy=pytest.ini
+pytest_add_cli_args=--import-mode=importlib
 pytest_add_cli_args_test_selection=
     {tests}
 process_isolation=forkserver
@@ -43,19 +45,40 @@ timeout_constant=2
 use_git_change_detection=false
 """
 """Each mutant is tried in a fork of a process that has imported all, for half a minute or more."""
-QUICKLY = '''"""What needs a trained model comes last; an example that fails is not made smaller."""
+QUICKLY = '''"""Quick tests first, those with a trained model last; no failing example is made smaller."""
+
+import json
+import shutil
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+from slipway_template.training import tracking
 
 hypothesis.settings.register_profile(
     "mutants", derandomize=True, database=None, phases=[hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile("mutants")
 
+# MLflow's store is made once, not for each mutant.
+STORE = Path(__file__).with_name("mlflow.db")
+if not STORE.exists():
+    tracking._make_store(STORE)
+
+
+def copy_store(database: Path) -> None:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(STORE, database)
+
+
+tracking._make_store = copy_store
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", []))
+    stats = Path("mutmut-stats.json")
+    took = json.loads(stats.read_text())["duration_by_test"] if stats.exists() else {}
+    items.sort(key=lambda item: ("trained" in item.fixturenames, took.get(item.nodeid, 0)))
 '''
 
 
@@ -71,8 +94,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     diffs = []
     for module in options.modules or MODULES:
-        folder = project.with_name(module.replace("/", "-"))
-        found = tested(project, folder, module, options.like)
+        folder = prepared(project, module)
+        found = tested(folder, options.like)
         left = [name for name, status in found.items() if status not in {"killed", "timeout"}]
         killed = len(found) - len(left)
         row = [module, len(found), killed, len(left), f"{killed / len(found):.1%}", f"{GOAL:.0%}"]
@@ -83,31 +106,38 @@ def main() -> None:
 
 
 def rendered() -> Path:
-    """Return a default project with the tests of tests/unit, in a folder named by its content."""
-    fresh = ROOT / "build/mutants/fresh"
-    shutil.rmtree(fresh, ignore_errors=True)
+    """Return a default project that has the tests of tests/unit too."""
+    project = PLACE / "project"
+    shutil.rmtree(project, ignore_errors=True)
     answers = {"package_name": PACKAGE}
-    copier.run_copy(str(ROOT), fresh, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
+    copier.run_copy(str(ROOT), project, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
     compiled = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "tests/unit", fresh / "tests/unit", ignore=compiled)
-    (fresh / "tests/unit/conftest.py").write_text(QUICKLY)
-    files = sorted(path for room in ("src", "tests") for path in (fresh / room).rglob("*.*"))
-    content = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    project = fresh.with_name(content[:12]) / "project"
-    if not project.exists():
-        command("uv", "lock", "--quiet", cwd=fresh)  # a run without it is not promoted
-        project.parent.mkdir(exist_ok=True)
-        fresh.rename(project)
+    shutil.copytree(ROOT / "tests/unit", project / "tests/unit", ignore=compiled)
+    (project / "tests/unit/conftest.py").write_text(QUICKLY)
+    command("uv", "lock", "--quiet", cwd=project)  # a run without it is not promoted
     return project
 
 
-def tested(project: Path, folder: Path, module: str, like: str | None) -> dict[str, str]:
-    """Return what became of each mutant of a module, by its name."""
+def prepared(project: Path, module: str) -> Path:
+    """Return a copy of the project for the mutants of one module, named by what they depend on."""
+    settings = SETTINGS.format(
+        package=PACKAGE,
+        module=module,
+        tests="\n    ".join(f"tests/{name}" for name in MODULES[module]),
+    )
+    files = [*(project / "src").rglob("*.*"), *(project / "tests").glob("*/conftest.py")]
+    files += [project / "tests" / name for name in [*MODULES[module], "conftest.py"]]
+    content = settings.encode() + b"".join(path.read_bytes() for path in sorted(files))
+    name = f"{module.replace('/', '-')}-{hashlib.sha256(content).hexdigest()[:8]}"
+    folder = project.with_name(name)
     if not folder.exists():
         shutil.copytree(project, folder)
-        tests = "\n    ".join(f"tests/{name}" for name in MODULES[module])
-        settings = SETTINGS.format(package=PACKAGE, module=module, tests=tests)
         (folder / "setup.cfg").write_text(settings)
+    return folder
+
+
+def tested(folder: Path, like: str | None) -> dict[str, str]:
+    """Return what became of each mutant, by its name."""
     mutmut("run", "--max-children=2", *([like] if like else []), cwd=folder)
     lines = mutmut("results", "--all=true", cwd=folder).splitlines()
     found = dict(line.strip().split(": ") for line in lines if ": " in line)

@@ -40,7 +40,7 @@ def test_what_was_written_is_read_in_pieces_oldest_first(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journals, "ROWS_AT_ONCE", 2)
-    kept = [entry("c", 2.0), entry("d", 1.0), entry("a", 3.0), entry("b", 2.0), entry("e", 4.0)]
+    kept = [entry("c", 2.0), entry("d", 0.0), entry("a", 3.0), entry("b", 2.0), entry("e", 4.0)]
     journal.write(kept)
     assert names(journal) == [["d", "b"], ["c", "a"], ["e"]]
     assert names(journal, since=2.0) == [["b", "c"], ["a", "e"]]
@@ -106,7 +106,7 @@ def test_a_connection_is_kept_until_it_failed(
 
 
 def test_judged_predictions_come_with_what_came_of_them(journal: Journal) -> None:
-    journal.write([entry("b", 2.0), entry("a", 2.0, unit="u"), entry("c", 3.0), entry("d", 1.0)])
+    journal.write([entry("b", 2.0), entry("a", 2.0, unit="u"), entry("c", 3.0), entry("d", 0.0)])
     journal.add_outcomes([Outcome(name, "0.25", None) for name in "abd"])
     journal.add_outcomes([Outcome("a", "1.5", 9.0), Outcome("stranger", "1", 1.0)])
     found = journal.judged()
@@ -177,38 +177,43 @@ def said(journal: Journal) -> list[str]:
     return statements
 
 
+@pytest.mark.parametrize(("ticks", "forgot"), [(3, 1), (4, 2)])
 def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
-    journal: Journal, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    hours = iter([0.0, 0.0, 3599.0, 3600.0, 3601.0, 3601.0])
-    clock = SimpleNamespace(monotonic=lambda: next(hours), time=lambda: 40 * 86_400.0)
-    monkeypatch.setattr(journals, "time", clock)
-    journal.write([entry("old", 10 * 86_400 - 1.0), entry("a", 10 * 86_400.0)])
-
-    journal.tidy(ticks := Ticks(4))
-
-    assert ticks.waited == [1] * 5
-    assert names(journal) == [["a"]]
-    assert sum(statement.startswith("DELETE FROM predictions") for statement in said) == 2
-    assert said.count("PRAGMA wal_checkpoint(PASSIVE)") == 4
-    assert "PRAGMA wal_checkpoint(RESTART)" not in said
-    shutil.copy(tmp_path / "journal.db", tmp_path / "moved.db")  # without what waits beside it
-    moved = sqlite3.connect(tmp_path / "moved.db").execute("SELECT id FROM predictions")
-    assert moved.fetchall() == [("a",)]
-
-
-@pytest.mark.parametrize(("pages", "restarted"), [(0, True), (10_000, False)])
-def test_a_file_that_grew_large_is_started_anew(
     journal: Journal,
     said: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    pages: int,
-    restarted: bool,
+    ticks: int,
+    forgot: int,
 ) -> None:
-    monkeypatch.setattr(journals, "LARGE_WAL_PAGES", pages)
+    seconds = iter([0.0, 0.0, 3599.0, 3600.0, 3601.0, 3601.0])
+    clock = SimpleNamespace(monotonic=lambda: next(seconds), time=lambda: 40 * 86_400.0)
+    monkeypatch.setattr(journals, "time", clock)
+    journal.write([entry("old", 10 * 86_400 - 1.0), entry("a", 10 * 86_400.0)])
+
+    journal.tidy(stopped := Ticks(ticks))
+
+    assert stopped.waited == [1] * (ticks + 1)
+    assert names(journal) == [["a"]]
+    assert sum(statement.startswith("DELETE FROM predictions") for statement in said) == forgot
+    assert said.count("PRAGMA wal_checkpoint(PASSIVE)") == ticks
+    assert "PRAGMA wal_checkpoint(RESTART)" not in said
+    file = Path(journal.engine.url.database)
+    alone = shutil.copy(file, file.with_name("alone.db"))  # without what waits beside it
+    moved = sqlite3.connect(alone).execute("SELECT id FROM predictions")
+    assert moved.fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_file_that_grew_large_is_started_anew(
+    journal: Journal, said: list[str], monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
     journal.write([entry("a")])
+    with journal.engine.connect() as connection:
+        _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    monkeypatch.setattr(journals, "LARGE_WAL_PAGES", pages - (not allowed))
+    monkeypatch.setattr(journal, "forget", lambda _: 0)
     journal.tidy(Ticks(1))
-    assert ("PRAGMA wal_checkpoint(RESTART)" in said) == restarted
+    assert ("PRAGMA wal_checkpoint(RESTART)" in said) != allowed
 
 
 def test_tidying_goes_on_when_the_database_does_not(
