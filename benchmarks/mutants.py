@@ -45,7 +45,8 @@ timeout_constant=2
 use_git_change_detection=false
 """
 """Each mutant is tried in a fork of a process that has imported all, for half a minute or more."""
-QUICKLY = '''"""Quick tests first, those with a trained model last; no failing example is made smaller."""
+QUICKLY = '''
+"""Quick tests first, those with a trained model last; examples that fail are not made smaller."""
 
 import json
 import shutil
