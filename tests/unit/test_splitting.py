@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -242,6 +243,7 @@ def test_rows_come_in_one_order_from_any_order(strategy: str, key: list[str]) ->
         pd.testing.assert_frame_equal(
             rows.reset_index(drop=True), other.rows(name).reset_index(drop=True)
         )
+        assert set(rows.index) == set(one.part.index[one.part == name])
         assert (np.diff(one.h[rows.index].astype(np.int64)) >= 0).all()
     assert one.counts == other.counts
     assert sum(one.counts.values()) == len(frame)
@@ -276,13 +278,18 @@ def test_group_keeps_an_entity_together() -> None:
     assert find_leaks(frame, whole, group="customer", time=None, inputs=["amount"]) == []
 
 
-@pytest.mark.parametrize("as_what", ["timestamp", "zone", "date", "integer"])
+@pytest.mark.parametrize("as_what", ["timestamp", "objects", "zone", "zones", "date", "integer"])
 def test_time_tests_on_the_newest_rows_and_later_rows_move_nobody(
     as_what: str, tmp_path: Path
 ) -> None:
     change: dict[str, Callable[[pd.Series], Any]] = {
         "timestamp": lambda t: t,
+        "objects": lambda t: t.astype(object),
         "zone": lambda t: t.dt.tz_localize("Europe/Berlin"),
+        "zones": lambda t: [
+            moment.tz_localize("UTC").tz_convert(zone)
+            for moment, zone in zip(t, itertools.cycle(["Europe/Berlin", "Asia/Tokyo"]))
+        ],
         "date": lambda t: t.dt.date,
         "integer": lambda t: t.astype("int64"),
     }
@@ -290,7 +297,7 @@ def test_time_tests_on_the_newest_rows_and_later_rows_move_nobody(
     later["created"] += pd.Timedelta(days=30)
     for table in (frame, later):
         table["created"] = change[as_what](table["created"])
-    manifest = tmp_path / "deep" / "split.json"
+    manifest = tmp_path / "very" / "deep" / "split.json"
 
     first = divide(frame, "time", manifest)
     both = pd.concat([later, frame], ignore_index=True)
@@ -347,8 +354,7 @@ def test_the_manifest_of_time_says_from_when(tmp_path: Path) -> None:
     manifest = tmp_path / "split.json"
     days = pd.DataFrame({"id": range(20), "created": pd.date_range("2026-01-01", periods=20)})
     divide(days, "time", manifest, target=None)
-    assert manifest.read_text().endswith("\n}\n")
-    assert json.loads(manifest.read_text()) == {
+    kept = {
         "made_with": {
             "strategy": "time", "seed": "v1", "validation": 0.15, "test": 0.15,
             "key": ["id"], "column": "created",
@@ -358,12 +364,28 @@ def test_the_manifest_of_time_says_from_when(tmp_path: Path) -> None:
             "validation_from": "2026-01-15T00:00:00.000000",
         },
     }  # fmt: skip
+    assert manifest.read_text() == json.dumps(kept, indent=2) + "\n"
+
+
+def test_cuts_hold_where_later_numbers_are_stored_smaller(tmp_path: Path) -> None:
+    frame = customers(300)
+    frame["created"] = np.arange(300)
+    first = divide(frame, "time", tmp_path / "split.json")
+    small = frame.head(100).astype({"created": "int8"})
+    assert set(divide(pd.concat([small, frame]), "time", tmp_path / "split.json").part) == {*PARTS}
+    with pytest.raises(UsageError, match="validation and test would be empty"):
+        divide(small, "time", tmp_path / "split.json")
+    assert first.part.iloc[0] == "train"
 
 
 def test_the_manifest_of_classes_cuts_near_the_plain_share(tmp_path: Path) -> None:
     frame, manifest = customers(), tmp_path / "split.json"
     whole = divide(frame, "stratified", manifest)
-    cuts = json.loads(manifest.read_text())["cuts"]
+    text = manifest.read_text()
+    manifest.unlink()
+    divide(frame.sample(frac=1, random_state=0), "stratified", manifest)
+    assert manifest.read_text() == text  # so that git sees no change
+    cuts = json.loads(text)["cuts"]
     assert cuts["edges"] == []
     for name, rows in frame.groupby("label").indices.items():
         ordered = sorted(whole.h[rows].tolist())
@@ -383,8 +405,10 @@ def test_a_number_of_few_values_has_classes_one_of_many_has_bins(
 ) -> None:
     manifest = tmp_path / "split.json"
     frame = customers().assign(label=np.arange(3000) % distinct / 2)
-    divide(frame, "stratified", manifest)
+    whole = divide(frame, "stratified", manifest)
     cuts = json.loads(manifest.read_text())["cuts"]
+    lowest = whole.part[frame["label"] < (1 if distinct == 21 else 0.5)]
+    assert (lowest == "test").sum() == round(0.15 * len(lowest))
     classes = {f"{value / 2:g}" for value in range(20)}
     assert cuts["strata"].keys() == (
         classes if distinct == 20 else {f"bin {number}" for number in range(10)}
@@ -537,11 +561,19 @@ def test_folds_are_stable_even_and_keep_entities_together() -> None:
         assert not set(train) & set(test)
         assert len(train) + len(test) == len(frame)
     assert fold.dtype == np.int64
-    with pytest.raises(UsageError) as caught:
-        folds(frame.head(3), **options)
-    assert str(caught.value) == (
-        "3 rows are too few, or too alike, for 4 folds: lower folds in [split]"
-    )
+    other = folds(frame, key=["id"], settings=SplitSettings(folds=4, seed="v2"))
+    assert (pd.crosstab(fold, other) > 0).all(axis=None)
+    unkeyed = [
+        folds(f, key=[], settings=SplitSettings(), target="label")
+        for f in (frame, frame.assign(label="no"))
+    ]
+    assert (unkeyed[0] == unkeyed[1]).all()
+    for rows in (3, 6):
+        with pytest.raises(UsageError) as caught:
+            folds(frame.head(rows), **options)
+        assert str(caught.value) == (
+            f"{rows} rows are too few, or too alike, for 4 folds: lower folds in [split]"
+        )
 
 
 def test_leaks_name_the_entity_and_both_sides() -> None:

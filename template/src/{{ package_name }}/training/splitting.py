@@ -159,13 +159,13 @@ def _edges(column: pd.Series) -> list[float]:
     if not types.is_numeric_dtype(column) or column.nunique() <= CLASSES:
         return []
     inner = np.linspace(0, 1, BINS + 1)[1:-1]
-    edges: list[float] = np.unique(np.quantile(column.to_numpy(dtype=float), inner)).tolist()
+    edges: list[float] = np.unique(np.quantile(column.to_numpy(), inner)).tolist()
     return edges
 
 
 def _strata(column: pd.Series, edges: list[float]) -> pd.Series:
     if edges:
-        bins = np.searchsorted(edges, column.to_numpy(dtype=float), side="right")
+        bins = np.searchsorted(edges, column.to_numpy(), side="right")
         return pd.Series(bins).map("bin {}".format)
     if types.is_numeric_dtype(column):  # 1, 1.0 and True are one class
         return column.astype(float).map("{:.17g}".format)
