@@ -425,6 +425,14 @@ def test_a_class_is_the_same_however_it_is_stored(types: tuple[str, str], tmp_pa
     assert one.part.tolist() == other.part.tolist()
 
 
+def test_bins_are_the_same_however_a_number_is_stored(tmp_path: Path) -> None:
+    frame = customers().astype({"amount": "float32"})
+    for name in ("float32", "float64", "Float64"):
+        manifest = tmp_path / f"{name}.json"
+        divide(frame.astype({"amount": name}), "stratified", manifest, target="amount")
+        assert manifest.read_text() == (tmp_path / "float32.json").read_text()
+
+
 def test_a_rare_class_is_cut_near_the_plain_share() -> None:
     frame = customers().assign(label=["rare", *["common"] * 2999])
     assert divide(frame, "stratified").part[0] in PARTS
