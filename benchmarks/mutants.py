@@ -46,8 +46,8 @@ process_isolation=forkserver
 timeout_constant=2
 use_git_change_detection=false
 """
-"""Each mutant is tried in a fork of a process that has imported all, for half a minute or more. Tests
-of a million rows are left out: the same tests of fewer rows notice what they do."""
+"""Each mutant is tried in a fork of a process that has imported all, for half a minute or more.
+Tests of a million rows are left out: the same tests of fewer rows notice what they do."""
 QUICKLY = '''
 """Quick tests first, those with a trained model last; examples that fail are not made smaller."""
 
