@@ -185,6 +185,7 @@ def of_all_kinds() -> pa.Table:
             "unsigned": pa.array([0, 1, 2**64 - 1, None], pa.uint64()),
             "float": pa.array([1 / 3, -0.0, 2.0**62, None]),
             "infinite": pa.array([1e300, float("-inf"), float("nan"), -2.5e-310]),
+            "large": pa.array([2.0**63, 1e19, -(2.0**63), 123456789012.5]),
             "single": pa.array([0.1, 1e30, None, 5.0], pa.float32()),
             "price": pa.array([1.25, 1234567.5, None, 0.001]),
             "text": pa.array(["", "ä" * 50, None, "12345678"]),
@@ -256,16 +257,23 @@ def test_odd_tables() -> None:
 
 @pytest.mark.parametrize("values", [[1, "one"], [{"a": 1}, 2], [object()]])
 def test_mixed_columns_are_refused_with_their_name(values: list[object]) -> None:
-    with pytest.raises(UsageError, match="mixed_up"):
+    with pytest.raises(UsageError, match=r"^A column must hold values of one type: .*mixed_up"):
         fingerprint(pd.DataFrame({"mixed_up": pd.Series(values, dtype=object)}))
 
 
 def test_wrong_use_is_told() -> None:
-    with pytest.raises(UsageError, match="b"):
-        merge(fingerprint(pa.table({"a": [1]})), fingerprint(pa.table({"b": [1]})))
+    prints = [fingerprint(pa.table(columns)) for columns in ({"a": [1]}, {"b": [1]}, {"a": ["1"]})]
+    for other, message in [
+        (prints[1], "Pieces of one table must all have a, b."),
+        (prints[2], "In one piece of the table a is integer, in another text."),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            merge(prints[0], other)
+        assert str(caught.value) == message
     for text in ("", "[]", "{}", '{"format": 99}', '{"format": 1, "columns": {"a": 1}}'):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as caught:
             Fingerprint.from_json(text)
+        assert str(caught.value) == ("This is no saved fingerprint that this version can read.")
 
 
 # What is found, and what it is called
