@@ -31,6 +31,7 @@ FULL = {
     "update": "",
     "ensemble": "",
     "spark": "",
+    "mutants": "",
 }
 QUICK = {
     "first_hour": "",
@@ -44,6 +45,7 @@ QUICK = {
     "update": "",
     "ensemble": "--models 4 --rows 2000",
     "spark": "--rows 50000",
+    "mutants": "training/hashing --like *x_buckets_*",
 }
 """The image is left out: a test builds and starts it."""
 

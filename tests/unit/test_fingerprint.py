@@ -4,6 +4,7 @@ import datetime
 import decimal
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from slipway_template.data.compare import compare, describe
 from slipway_template.data.fingerprint import Fingerprint, fingerprint, merge
 from slipway_template.utils.errors import UsageError
 
+SAVED = Path(__file__).with_name("fingerprint.json")
 ROWS = 1_000_000
 SMALL = 20_000
 
@@ -174,6 +176,51 @@ def test_different_values_differ(values: list[object]) -> None:
     assert Fingerprint.from_json(both.to_json()) == both
 
 
+def of_all_kinds() -> pa.Table:
+    start, landing = (datetime.datetime(year, 7, 20, tzinfo=datetime.UTC) for year in (2024, 1969))
+    day, second = datetime.timedelta(1), datetime.timedelta(0, 1, 5)
+    return pa.table(
+        {
+            "number": pa.array([3, -7, None, 2**53 + 1]),
+            "unsigned": pa.array([0, 1, 2**64 - 1, None], pa.uint64()),
+            "float": pa.array([1 / 3, -0.0, 2.0**62, None]),
+            "infinite": pa.array([1e300, float("-inf"), float("nan"), -2.5e-310]),
+            "large": pa.array([2.0**63, 1e19, -(2.0**63), 123456789012.5]),
+            "single": pa.array([0.1, 1e30, None, 5.0], pa.float32()),
+            "price": pa.array([1.25, 1234567.5, None, 0.001]),
+            "text": pa.array(["", "ä" * 50, None, "12345678"]),
+            "flag": pa.array([True, False, None, True]),
+            "time": pa.array([start + second, None, landing, start], pa.timestamp("us")),
+            "zone": pa.array([start, None, None, start], pa.timestamp("ms", "Europe/Berlin")),
+            "day": pa.array([landing.date(), None, start.date(), None]),
+            "span": pa.array([day, None, second, None]),
+            "decimal": pa.array([decimal.Decimal("1.10"), None, decimal.Decimal("-2.00"), None]),
+            "list": pa.array([[1, 2], [], None, [3]]),
+            "code": pa.array(["b", "a", None, "b"]).dictionary_encode(),
+            "nothing": pa.nulls(4),
+        }
+    )
+
+
+def test_a_fingerprint_saved_with_an_earlier_version_is_still_the_same() -> None:
+    saved, now = SAVED.read_text(), fingerprint(of_all_kinds())
+    assert Fingerprint.from_json(saved) == now
+    assert json.loads(saved) == json.loads(now.to_json())
+
+
+def test_the_sample_has_the_smallest_hashes_of_any_pieces() -> None:
+    numbers = np.arange(60_000) * 7919 % 59_999
+    table = pa.table({"number": numbers, "few": numbers % 700, "text": numbers.astype(str)})
+    whole = fingerprint(table)
+    assert {len(column.sample) for column in whole.columns.values()} == {512}
+    for rows in (300, 5_000):
+        assert fingerprint(table.to_batches(rows)) == whole
+    assert fingerprint(table.slice(0, 400)).columns["number"].distinct == 400
+    assert fingerprint(table.slice(0, 511)).columns["number"].distinct == 511
+    few = whole.columns["few"]
+    assert few.distinct == round(511 * 2**64 / few.sample[-1]) == pytest.approx(700, rel=0.1)
+
+
 def test_odd_tables() -> None:
     empty = fingerprint(people(0))
     assert empty.rows.count == 0
@@ -210,16 +257,23 @@ def test_odd_tables() -> None:
 
 @pytest.mark.parametrize("values", [[1, "one"], [{"a": 1}, 2], [object()]])
 def test_mixed_columns_are_refused_with_their_name(values: list[object]) -> None:
-    with pytest.raises(UsageError, match="mixed_up"):
+    with pytest.raises(UsageError, match=r"^A column must hold values of one type: .*mixed_up"):
         fingerprint(pd.DataFrame({"mixed_up": pd.Series(values, dtype=object)}))
 
 
 def test_wrong_use_is_told() -> None:
-    with pytest.raises(UsageError, match="b"):
-        merge(fingerprint(pa.table({"a": [1]})), fingerprint(pa.table({"b": [1]})))
+    prints = [fingerprint(pa.table(columns)) for columns in ({"a": [1]}, {"b": [1]}, {"a": ["1"]})]
+    for other, message in [
+        (prints[1], "Pieces of one table must all have a, b."),
+        (prints[2], "In one piece of the table a is integer, in another text."),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            merge(prints[0], other)
+        assert str(caught.value) == message
     for text in ("", "[]", "{}", '{"format": 99}', '{"format": 1, "columns": {"a": 1}}'):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as caught:
             Fingerprint.from_json(text)
+        assert str(caught.value) == ("This is no saved fingerprint that this version can read.")
 
 
 # What is found, and what it is called

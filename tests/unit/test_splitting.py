@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -242,6 +243,7 @@ def test_rows_come_in_one_order_from_any_order(strategy: str, key: list[str]) ->
         pd.testing.assert_frame_equal(
             rows.reset_index(drop=True), other.rows(name).reset_index(drop=True)
         )
+        assert set(rows.index) == set(one.part.index[one.part == name])
         assert (np.diff(one.h[rows.index].astype(np.int64)) >= 0).all()
     assert one.counts == other.counts
     assert sum(one.counts.values()) == len(frame)
@@ -276,13 +278,18 @@ def test_group_keeps_an_entity_together() -> None:
     assert find_leaks(frame, whole, group="customer", time=None, inputs=["amount"]) == []
 
 
-@pytest.mark.parametrize("as_what", ["timestamp", "zone", "date", "integer"])
+@pytest.mark.parametrize("as_what", ["timestamp", "objects", "zone", "zones", "date", "integer"])
 def test_time_tests_on_the_newest_rows_and_later_rows_move_nobody(
     as_what: str, tmp_path: Path
 ) -> None:
     change: dict[str, Callable[[pd.Series], Any]] = {
         "timestamp": lambda t: t,
+        "objects": lambda t: t.astype(object),
         "zone": lambda t: t.dt.tz_localize("Europe/Berlin"),
+        "zones": lambda t: [
+            moment.tz_localize("UTC").tz_convert(zone)
+            for moment, zone in zip(t, itertools.cycle(["Europe/Berlin", "Asia/Tokyo"]))
+        ],
         "date": lambda t: t.dt.date,
         "integer": lambda t: t.astype("int64"),
     }
@@ -290,7 +297,7 @@ def test_time_tests_on_the_newest_rows_and_later_rows_move_nobody(
     later["created"] += pd.Timedelta(days=30)
     for table in (frame, later):
         table["created"] = change[as_what](table["created"])
-    manifest = tmp_path / "deep" / "split.json"
+    manifest = tmp_path / "very" / "deep" / "split.json"
 
     first = divide(frame, "time", manifest)
     both = pd.concat([later, frame], ignore_index=True)
@@ -343,6 +350,72 @@ def test_stratified_divides_a_number_by_bins_that_stay(tmp_path: Path) -> None:
     assert second.part.iloc[: len(frame)].tolist() == first.part.tolist()
 
 
+def test_the_manifest_of_time_says_from_when(tmp_path: Path) -> None:
+    manifest = tmp_path / "split.json"
+    days = pd.DataFrame({"id": range(20), "created": pd.date_range("2026-01-01", periods=20)})
+    divide(days, "time", manifest, target=None)
+    kept = {
+        "made_with": {
+            "strategy": "time", "seed": "v1", "validation": 0.15, "test": 0.15,
+            "key": ["id"], "column": "created",
+        },
+        "cuts": {
+            "test_from": "2026-01-18T00:00:00.000000",
+            "validation_from": "2026-01-15T00:00:00.000000",
+        },
+    }  # fmt: skip
+    assert manifest.read_text() == json.dumps(kept, indent=2) + "\n"
+
+
+def test_cuts_hold_where_later_numbers_are_stored_smaller(tmp_path: Path) -> None:
+    frame = customers(300)
+    frame["created"] = np.arange(300)
+    first = divide(frame, "time", tmp_path / "split.json")
+    small = frame.head(100).astype({"created": "int8"})
+    assert set(divide(pd.concat([small, frame]), "time", tmp_path / "split.json").part) == {*PARTS}
+    with pytest.raises(UsageError, match="validation and test would be empty"):
+        divide(small, "time", tmp_path / "split.json")
+    assert first.part.iloc[0] == "train"
+
+
+def test_the_manifest_of_classes_cuts_near_the_plain_share(tmp_path: Path) -> None:
+    frame, manifest = customers(), tmp_path / "split.json"
+    whole = divide(frame, "stratified", manifest)
+    text = manifest.read_text()
+    manifest.unlink()
+    divide(frame.sample(frac=1, random_state=0), "stratified", manifest)
+    assert manifest.read_text() == text  # so that git sees no change
+    cuts = json.loads(text)["cuts"]
+    assert cuts["edges"] == []
+    for name, rows in frame.groupby("label").indices.items():
+        ordered = sorted(whole.h[rows].tolist())
+        for cut, share in zip(cuts["strata"][name], (0.15, 0.3), strict=True):
+            below = round(share * len(rows))
+            assert cut == np.clip(round(share * 2**32), ordered[below - 1] + 1, ordered[below])
+
+    frame["label"] = "new"
+    divide(frame, "stratified", manifest)
+    cuts = json.loads(manifest.read_text())["cuts"]
+    assert cuts["strata"]["new"] == [round(0.15 * 2**32), round(0.3 * 2**32)]
+
+
+@pytest.mark.parametrize("distinct", [20, 21])
+def test_a_number_of_few_values_has_classes_one_of_many_has_bins(
+    distinct: int, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "split.json"
+    frame = customers().assign(label=np.arange(3000) % distinct / 2)
+    whole = divide(frame, "stratified", manifest)
+    cuts = json.loads(manifest.read_text())["cuts"]
+    lowest = whole.part[frame["label"] < (1 if distinct == 21 else 0.5)]
+    assert (lowest == "test").sum() == round(0.15 * len(lowest))
+    classes = {f"{value / 2:g}" for value in range(20)}
+    assert cuts["strata"].keys() == (
+        classes if distinct == 20 else {f"bin {number}" for number in range(10)}
+    )
+    assert cuts["edges"] == (list(range(1, 10)) if distinct == 21 else [])
+
+
 @pytest.mark.parametrize("types", [("int64", "float64"), ("bool", "int64"), ("str", "category")])
 def test_a_class_is_the_same_however_it_is_stored(types: tuple[str, str], tmp_path: Path) -> None:
     frame = customers().assign(label=np.arange(3000) % 2)
@@ -350,6 +423,14 @@ def test_a_class_is_the_same_however_it_is_stored(types: tuple[str, str], tmp_pa
         divide(frame.astype({"label": name}), "stratified", tmp_path / "m.json") for name in types
     )
     assert one.part.tolist() == other.part.tolist()
+
+
+def test_bins_are_the_same_however_a_number_is_stored(tmp_path: Path) -> None:
+    frame = customers().astype({"amount": "float32"})
+    for name in ("float32", "float64", "Float64"):
+        manifest = tmp_path / f"{name}.json"
+        divide(frame.astype({"amount": name}), "stratified", manifest, target="amount")
+        assert manifest.read_text() == (tmp_path / "float32.json").read_text()
 
 
 def test_a_rare_class_is_cut_near_the_plain_share() -> None:
@@ -365,18 +446,28 @@ def test_other_settings_than_the_manifests_are_refused(tmp_path: Path) -> None:
     for changed, words in [
         ({"test": 0.2}, "test: 0.15 then, 0.2 now"),
         ({"seed": "v2"}, "seed: 'v1' then, 'v2' now"),
-        ({"strategy": "stratified"}, "strategy: 'time' then, 'stratified' now"),
+        (
+            {"strategy": "stratified"},
+            "strategy: 'time' then, 'stratified' now; column: 'created' then, 'label' now",
+        ),
         ({"time": "id"}, "column: 'created' then, 'id' now"),
+        ({"key": ["customer"]}, "key: ['id'] then, ['customer'] now"),
     ]:
         with pytest.raises(GateRefused) as caught:
             divide(customers(), **{"strategy": "time", **changed}, manifest=manifest)
-        assert words in str(caught.value)
-        assert "delete the file" in str(caught.value)
+        assert str(caught.value) == (
+            f"split: {manifest} was made with other settings ({words}), and the new ones would "
+            "move rows between train and test. To do that on purpose, delete the file or name "
+            "another"
+        )
 
+    divide(customers(), "time", manifest, folds=7)  # folds are no matter of the parts
     assert manifest.read_text() == before
-    manifest.write_text("{")
-    with pytest.raises(UsageError, match="is no split manifest: delete it"):
-        divide(customers(), "time", manifest)
+    for nonsense in ("{", "[]", "{}", '{"made_with": {}}', '{"made_with": 1, "cuts": {}}'):
+        manifest.write_text(nonsense)
+        with pytest.raises(UsageError) as wrong:
+            divide(customers(), "time", manifest)
+        assert str(wrong.value) == f"{manifest} is no split manifest: delete it to make a new one"
 
 
 def test_a_refused_split_leaves_no_manifest(tmp_path: Path) -> None:
@@ -387,26 +478,57 @@ def test_a_refused_split_leaves_no_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_too_little_data_is_refused_with_a_way_out(strategy: str) -> None:
-    with pytest.raises(UsageError, match="would be empty: 2 rows are too few"):
+    with pytest.raises(UsageError) as caught:
         divide(customers(8).head(2), strategy)
+    empty, told = str(caught.value).split(" would be empty: ")
+    assert empty in {"validation", "validation and test", "test"}
+    assert told == (
+        "2 rows are too few, or too alike, for validation = 0.15 and test = 0.15. Add rows, raise "
+        "the shares, or change strategy or seed in [split]"
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "group", "group": None}, "strategy 'group' needs a group column"),
-        ({"strategy": "time", "time": None}, "strategy 'time' needs a time column"),
-        ({"strategy": "stratified", "target": None}, "strategy 'stratified' needs a target column"),
-        ({"key": ["ID"]}, "there is no column 'ID', only id, customer, created"),
-        ({"strategy": "time", "time": "label"}, "time column 'label' holds str"),
-        ({"strategy": "time", "time": "amount"}, "time column 'amount' holds float64"),
-        ({"strategy": "stratified", "target": "kind"}, "target column 'kind': row"),
+        (
+            {"strategy": "group", "group": None},
+            "strategy 'group' needs a group column: name it in [data]",
+        ),
+        (
+            {"strategy": "time", "time": None},
+            "strategy 'time' needs a time column: name it in [data]",
+        ),
+        (
+            {"strategy": "stratified", "target": None},
+            "strategy 'stratified' needs a target column: name it in [data]",
+        ),
+        (
+            {"key": ["ID"]},
+            "there is no column 'ID', only id, customer, created, amount, kind, label",
+        ),
+        (
+            {"strategy": "time", "time": "label"},
+            "time column 'label' holds str: declare it as a date, a timestamp or an integer in "
+            "schema.py",
+        ),
+        (
+            {"strategy": "time", "time": "amount"},
+            "time column 'amount' holds float64: declare it as a date, a timestamp or an integer "
+            "in schema.py",
+        ),
+        ({"strategy": "time", "time": "gap"}, "time column 'gap': row 1 (the first is 0) is empty"),
+        (
+            {"strategy": "stratified", "target": "gap"},
+            "target column 'gap': row 1 (the first is 0) is empty",
+        ),
     ],
 )
 def test_wrong_roles_are_refused(options: dict[str, Any], message: str) -> None:
+    gap = [START, None, *[START] * 2998]
     with pytest.raises(UsageError) as caught:
-        divide(customers(), **options)
-    assert message in str(caught.value)
+        divide(customers().assign(gap=gap), **options)
+    assert str(caught.value).replace(", gap", "") == message
 
 
 @pytest.mark.parametrize(
@@ -446,8 +568,20 @@ def test_folds_are_stable_even_and_keep_entities_together() -> None:
     for train, test in PredefinedSplit(fold).split():
         assert not set(train) & set(test)
         assert len(train) + len(test) == len(frame)
-    with pytest.raises(UsageError, match="3 rows are too few, or too alike, for 4 folds"):
-        folds(frame.head(3), **options)
+    assert fold.dtype == np.int64
+    other = folds(frame, key=["id"], settings=SplitSettings(folds=4, seed="v2"))
+    assert (pd.crosstab(fold, other) > 0).all(axis=None)
+    unkeyed = [
+        folds(f, key=[], settings=SplitSettings(), target="label")
+        for f in (frame, frame.assign(label="no"))
+    ]
+    assert (unkeyed[0] == unkeyed[1]).all()
+    for rows in (3, 6):
+        with pytest.raises(UsageError) as caught:
+            folds(frame.head(rows), **options)
+        assert str(caught.value) == (
+            f"{rows} rows are too few, or too alike, for 4 folds: lower folds in [split]"
+        )
 
 
 def test_leaks_name_the_entity_and_both_sides() -> None:

@@ -85,13 +85,7 @@ def new_id() -> str:
 
 
 class Journal:
-    """An open journal.
-
-    Raises
-    ------
-    UsageError
-        The database can't be reached, or its driver is not installed.
-    """
+    """An open journal; UsageError where its database can't be reached, or has no driver here."""
 
     def __init__(self, url: str, keep_days: float) -> None:
         self.embedded, self.keep_days = url.startswith("sqlite"), keep_days
@@ -101,7 +95,7 @@ class Journal:
                 sql.event.listen(self.engine, "connect", _tune)
             META.create_all(self.engine)
         except (SQLAlchemyError, ImportError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0]
             raise UsageError(
                 f"The journal {without_password(url)} can't be used: {reason}"
             ) from None
@@ -110,12 +104,9 @@ class Journal:
         self._writer: Any = None
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add predictions in one transaction, past SQLAlchemy, which would take longer than it.
+        """Add predictions in one transaction; after a JournalError none of them is in.
 
-        Raises
-        ------
-        JournalError
-            None of them is in.
+        SQLAlchemy would take longer than the transaction, so they go past it.
         """
         try:
             if self._writer is None:
@@ -126,16 +117,10 @@ class Journal:
             if self._writer is not None:
                 self._writer.invalidate()
             self._writer = None
-            raise JournalError(str(error).splitlines()[0]) from error
+            raise JournalError(str(error).partition("\n")[0]) from error
 
     def find(self, name: str) -> Entry:
-        """Return the prediction of this id.
-
-        Raises
-        ------
-        UsageError
-            There is none.
-        """
+        """Return the prediction of this id; UsageError where there is none."""
         with self.engine.connect() as connection:
             row = connection.execute(sql.select(PREDICTIONS).filter_by(id=name)).first()
         if row is None:

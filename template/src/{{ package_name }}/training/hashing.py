@@ -39,10 +39,7 @@ def hash_keys(keys: pd.DataFrame, seed: str) -> np.ndarray:
 
 
 def _hash_texts(keys: pd.DataFrame, seed: str) -> np.ndarray:
-    texts = [
-        np.where(column, "true", "false").tolist() if column.dtype == bool else map(str, column)
-        for _, column in keys.items()
-    ]
+    texts = [map(str, column) for _, column in keys.items()]
     messages = map("\x1f".join, zip(repeat(seed), *texts, strict=False))
     digests = (hashlib.sha256(message.encode()).digest()[:4] for message in messages)
     return np.frombuffer(b"".join(digests), dtype=">u4").astype(np.uint32)
@@ -84,8 +81,6 @@ def refuse_missing(column: pd.Series, role: str) -> None:
 def _plain(column: pd.Series) -> np.ndarray | pd.Series:
     """Give a key column as a type whose text is the same in every engine."""
     refuse_missing(column, "key")
-    if types.is_bool_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype):
-        return column.to_numpy(dtype=bool)
     if types.is_integer_dtype(column):
         unsigned = types.is_unsigned_integer_dtype(column)
         return column.to_numpy(dtype=np.uint64 if unsigned else np.int64)

@@ -41,19 +41,15 @@ class Registered:
 def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) -> int:
     """Make a finished run's model a version, once a freshly loaded copy has proved itself.
 
-    Raises
-    ------
-    GateRefused
-        The model can't be loaded again, or answers its golden sample otherwise.
+    GateRefused if it can't be loaded again, or answers its golden sample otherwise.
     """
     with tempfile.TemporaryDirectory() as folder:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
         found = digest(local)
         if open_artifact(local, found).about.runtime != "sklearn":
             open_artifact(local, found, runtime="sklearn")
-    if not client.search_registered_models(f"name = '{MODEL}'"):
-        with contextlib.suppress(MlflowException):  # another training was first
-            client.create_registered_model(MODEL)
+    with contextlib.suppress(MlflowException):  # there since the first training
+        client.create_registered_model(MODEL)
     tags = {
         "digest": found,
         "commit": record.commit or "none",
@@ -74,13 +70,7 @@ def alias(client: MlflowClient, name: str) -> Registered | None:
 
 
 def version(client: MlflowClient, number: int | None) -> Registered:
-    """Return a version by its number, or the newest one.
-
-    Raises
-    ------
-    UsageError
-        There is no such version.
-    """
+    """Return a version by its number, or the newest one; UsageError where there is none."""
     if number is None:
         found = client.search_model_versions(
             f"name = '{MODEL}'", order_by=["version_number DESC"], max_results=1
@@ -95,13 +85,7 @@ def version(client: MlflowClient, number: int | None) -> Registered:
 
 
 def champion(client: MlflowClient) -> Registered:
-    """Return the version that answers for production.
-
-    Raises
-    ------
-    UsageError
-        None was promoted yet.
-    """
+    """Return the version that answers for production; UsageError before the first promotion."""
     found = alias(client, CHAMPION)
     if found is None:
         raise UsageError("There is no champion yet: run `make train`, or `make promote`.")
@@ -111,15 +95,8 @@ def champion(client: MlflowClient) -> Registered:
 def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) -> Artifact:
     """Return a version's artifact, downloaded once into a folder named by its digest.
 
-    Parameters
-    ----------
-    lenient
-        Whether other library versions are let pass, as when two models are compared.
-
-    Raises
-    ------
-    GateRefused
-        It fails one of the gates of `open_artifact`.
+    GateRefused if it fails a gate of `open_artifact`. `lenient` lets other library versions pass,
+    as when two models are compared.
     """
     if not registered.digest:
         raise GateRefused(f"Digest gate: version {registered.version} was registered without one.")
@@ -145,13 +122,7 @@ def _download(source: str, cache: Path) -> None:
 
 
 def record(run_id: str) -> Record:
-    """Return the record of a run.
-
-    Raises
-    ------
-    GateRefused
-        The run has none.
-    """
+    """Return the record of a run; GateRefused where it has none."""
     try:
         text = mlflow.artifacts.load_text(f"runs:/{run_id}/{RECORD_FILE}")
     except (MlflowException, OSError):
@@ -161,24 +132,16 @@ def record(run_id: str) -> Record:
 
 @contextlib.contextmanager
 def switching(settings: Settings) -> Iterator[None]:
-    """Let only one promotion or rollback happen at a time.
-
-    Raises
-    ------
-    GateRefused
-        Another one is under way.
-    """
+    """Let only one promotion or rollback happen at a time; GateRefused while another one does."""
     settings.var.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.var / "promotion.lock", timeout=LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise GateRefused("Another promotion is under way; try again in a minute.") from None
-    try:
-        with contextlib.nullcontext() if is_embedded() else _switching_on_server(MlflowClient()):
-            yield
-    finally:
-        lock.release()
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(settings.var / "promotion.lock", timeout=LOCK_SECONDS))
+        except Timeout:
+            raise GateRefused("Another promotion is under way; try again in a minute.") from None
+        if not is_embedded():
+            held.enter_context(_switching_on_server(MlflowClient()))
+        yield
 
 
 @contextlib.contextmanager
@@ -220,12 +183,9 @@ def challenge(client: MlflowClient, new: Registered) -> None:
 
 def refused(client: MlflowClient) -> list[int]:
     """Return the versions whose last decision was against them, oldest first."""
-    found = []
-    for one in client.search_model_versions(f"name = '{MODEL}'"):
-        last = decision(one)
-        if last and not last["promoted"]:
-            found.append(int(one.version))
-    return sorted(found)
+    found = client.search_model_versions(f"name = '{MODEL}'")
+    last = {int(one.version): decision(one) for one in found}
+    return sorted(number for number, told in last.items() if told and not told["promoted"])
 
 
 def decision(about: ModelVersion) -> dict[str, Any] | None:

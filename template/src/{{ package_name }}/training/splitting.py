@@ -52,28 +52,25 @@ def split(  # noqa: PLR0913 (the roles columns can play)
         move nobody. Settings other than it was made with are refused.
     """
     strategy = settings.resolve(group, time)
-    by = {"key": None, "group": group, "time": time, "stratified": target}[strategy]
-    if by is None and strategy != "key":
+    by = {"key": None, "group": group, "time": time, "stratified": target}[strategy] or ""
+    if not by and strategy != "key":
         role = "target" if strategy == "stratified" else strategy
         raise UsageError(f"strategy {strategy!r} needs a {role} column: name it in [data]")
-    columns = [by] if strategy == "group" and by else key
+    columns = [by] if strategy == "group" else key
     h = hash_keys(_keys(frame, columns, target), settings.seed)
-    if by is None or strategy == "group":
-        # bucket < cut, said of the hash itself
-        sides = _sides(h, *(-(-cut * HASHES // RESOLUTION) for cut in settings.cuts(RESOLUTION)))
-        _refuse_empty(sides, settings)
+    made_with = settings.model_dump(exclude={"folds"})
+    made_with |= {"strategy": strategy, "key": key, "column": by}
+    has_cuts = strategy in {"time", "stratified"}
+    old = cuts = _read(manifest, made_with) if manifest and has_cuts else {}
+    if strategy == "time":
+        sides, cuts = _by_time(_column(frame, by), settings, old)
+    elif strategy == "stratified":
+        sides, cuts = _by_stratum(_column(frame, by), h, settings, old)
     else:
-        made_with = {**settings.model_dump(exclude={"folds"}), "key": key, "column": by}
-        made_with["strategy"] = strategy
-        old = _read(manifest, made_with) if manifest else {}
-        column = _column(frame, by)
-        if strategy == "time":
-            sides, cuts = _by_time(column, settings, old)
-        else:
-            sides, cuts = _by_stratum(column, h, settings, old)
-        _refuse_empty(sides, settings)
-        if manifest and cuts != old:
-            _write(manifest, {"made_with": made_with, "cuts": cuts})
+        sides = _sides(buckets(h), *settings.cuts(RESOLUTION))
+    _refuse_empty(sides, settings)
+    if manifest and cuts != old:
+        _write(manifest, {"made_with": made_with, "cuts": cuts})
     part = pd.Series(pd.Categorical.from_codes(sides, pd.Index(PARTS)), index=frame.index)
     return Split(part, h, frame, strategy, columns)
 
@@ -168,7 +165,7 @@ def _edges(column: pd.Series) -> list[float]:
 
 def _strata(column: pd.Series, edges: list[float]) -> pd.Series:
     if edges:
-        bins = np.searchsorted(edges, column.to_numpy(dtype=float), side="right")
+        bins = np.searchsorted(edges, column.to_numpy(), side="right")
         return pd.Series(bins).map("bin {}".format)
     if types.is_numeric_dtype(column):  # 1, 1.0 and True are one class
         return column.astype(float).map("{:.17g}".format)

@@ -1,0 +1,326 @@
+"""The journal: all or nothing is written, in order it is read, and what is old is forgotten."""
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sql
+
+from slipway_template.service import journal as journals
+from slipway_template.service.journal import Entry, Journal, JournalError, Outcome, open_journal
+from slipway_template.utils.errors import UsageError
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(f"sqlite:///{tmp_path / 'journal.db'}", 30)
+
+
+def entry(name: str, time: float = 1.0, **changed: Any) -> Entry:
+    plain = Entry(name, time, 3, "onnx", "champion", None, '{"x": 1, "y": "a"}', "0.5", None)
+    return plain._replace(**changed)
+
+
+def names(journal: Journal, since: float = 0) -> list[list[str]]:
+    return [[one.id for one in piece] for piece in journal.read(since)]
+
+
+def asked(journal: Journal, pragma: str) -> Any:
+    with journal.engine.connect() as connection:
+        return connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
+
+
+def test_what_was_written_is_read_in_pieces_oldest_first(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "ROWS_AT_ONCE", 2)
+    kept = [entry("c", 2.0), entry("d", 0.0), entry("a", 3.0), entry("b", 2.0), entry("e", 4.0)]
+    journal.write(kept)
+    assert names(journal) == [["d", "b"], ["c", "a"], ["e"]]
+    assert names(journal, since=2.0) == [["b", "c"], ["a", "e"]]
+    assert [one for piece in journal.read() for one in piece] == sorted(
+        kept, key=lambda one: (one.time, one.id)
+    )
+
+
+def test_a_prediction_is_found_by_its_id(journal: Journal) -> None:
+    told = entry("b", 7.5, unit="u\x1f1", probabilities='{"yes": 0.5}')
+    journal.write([entry("a"), told])
+    found = journal.find("b")
+    assert isinstance(found, Entry)
+    assert found == told
+    with pytest.raises(UsageError) as caught:
+        journal.find("c")
+    assert str(caught.value) == "The journal has no prediction 'c'."
+
+
+def test_predictions_are_written_all_or_none(journal: Journal) -> None:
+    journal.write([entry("a")])
+    with pytest.raises(JournalError) as caught:
+        journal.write([entry("b"), entry("a")])
+    assert str(caught.value) == "UNIQUE constraint failed: predictions.id"
+    assert names(journal) == [["a"]]
+    journal.write([entry("c")])
+    assert names(journal) == [["a", "c"]]
+
+
+def test_a_database_that_went_away_is_told_and_tried_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise OSError("first line\nsecond line")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.engine, "raw_connection", gone)
+        with pytest.raises(JournalError) as caught:
+            journal.write([entry("a")])
+        assert str(caught.value) == "first line"
+    journal.write([entry("a")])
+    assert names(journal) == [["a"]]
+
+
+def test_a_connection_is_kept_until_it_failed(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, connect = [], journal.engine.raw_connection
+
+    def counted() -> Any:
+        opened.append(connect())
+        return opened[-1]
+
+    monkeypatch.setattr(journal.engine, "raw_connection", counted)
+    journal.write([entry("a")])
+    journal.write([entry("b")])
+    assert len(opened) == 1
+    with pytest.raises(JournalError):
+        journal.write([entry("a")])
+    assert not opened[0].is_valid
+    journal.write([entry("c")])
+    assert len(opened) == 2
+
+
+def test_judged_predictions_come_with_what_came_of_them(journal: Journal) -> None:
+    journal.write([entry("b", 2.0), entry("a", 2.0, unit="u"), entry("c", 3.0), entry("d", 0.0)])
+    journal.add_outcomes([Outcome(name, "0.25", None) for name in "abd"])
+    journal.add_outcomes([Outcome("a", "1.5", 9.0), Outcome("stranger", "1", 1.0)])
+    found = journal.judged()
+    assert list(found) == [
+        *("id", "time", "version", "runtime", "assigned", "unit", "prediction", "probabilities"),
+        *("outcome", "value"),
+    ]
+    assert found["id"].tolist() == ["d", "a", "b"]
+    assert found["outcome"].tolist() == ["0.25", "1.5", "0.25"]
+    assert found["value"].fillna(-1).tolist() == [-1, 9, -1]
+    assert found["unit"].tolist()[1] == "u"
+    assert journal.judged(since=2.0)["id"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("at_once", [2, 500])
+def test_ids_are_found_by_name_or_key_however_many(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(journals, "NAMES_AT_ONCE", at_once)
+    units = ["k1", "k2", "k2", None, "k3"]
+    journal.write([entry(f"p{i}", unit=unit) for i, unit in enumerate(units)])
+    assert sorted(journal.ids("unit", ["k3", "k2", "k1", "k9"])) == [
+        ("k1", "p0"), ("k2", "p1"), ("k2", "p2"), ("k3", "p4"),
+    ]  # fmt: skip
+    assert sorted(journal.ids("id", ["p3", "p0", "p9"])) == [("p0", "p0"), ("p3", "p3")]
+
+
+def test_outcomes_are_kept_all_or_none(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "NAMES_AT_ONCE", 1)
+    journal.write([entry("a"), entry("b")])
+    wrong: Any = Outcome("b", None, None)
+    with pytest.raises(sql.exc.IntegrityError):
+        journal.add_outcomes([Outcome("a", "1", None), wrong])
+    assert journal.judged().empty
+
+
+def test_what_is_too_old_is_forgotten_with_its_outcome(journal: Journal) -> None:
+    journal.write([entry("a", 1.0), entry("b", 2.0), entry("c", 3.0)])
+    journal.add_outcomes([Outcome(name, "1", None) for name in "abc"])
+    assert journal.forget(before=2.0) == 1
+    assert names(journal) == [["b", "c"]]
+    with journal.engine.connect() as connection:
+        left = connection.execute(sql.select(journals.OUTCOMES.c.id)).scalars().all()
+    assert sorted(left) == ["b", "c"]
+
+
+class Ticks(threading.Event):
+    """An event that is set after it was waited for a few times."""
+
+    def __init__(self, ticks: int) -> None:
+        super().__init__()
+        self.ticks, self.waited = ticks, []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return len(self.waited) > self.ticks
+
+
+@pytest.fixture
+def said(journal: Journal) -> list[str]:
+    """What SQLAlchemy says to the journal's database."""
+    statements: list[str] = []
+
+    @sql.event.listens_for(journal.engine, "before_cursor_execute")
+    def note(*told: Any) -> None:
+        statements.append(told[2])
+
+    return statements
+
+
+@pytest.mark.parametrize(("ticks", "forgot"), [(3, 1), (4, 2)])
+def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
+    journal: Journal,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ticks: int,
+    forgot: int,
+) -> None:
+    seconds = iter([0.0, 0.0, 3599.0, 3600.0, 3601.0, 3601.0])
+    clock = SimpleNamespace(monotonic=lambda: next(seconds), time=lambda: 40 * 86_400.0)
+    monkeypatch.setattr(journals, "time", clock)
+    journal.write([entry("old", 10 * 86_400 - 1.0), entry("a", 10 * 86_400.0)])
+
+    journal.tidy(stopped := Ticks(ticks))
+
+    assert stopped.waited == [1] * (ticks + 1)
+    assert names(journal) == [["a"]]
+    assert sum(statement.startswith("DELETE FROM predictions") for statement in said) == forgot
+    assert said.count("PRAGMA wal_checkpoint(PASSIVE)") == ticks
+    assert "PRAGMA wal_checkpoint(RESTART)" not in said
+    file = Path(journal.engine.url.database)
+    alone = shutil.copy(file, file.with_name("alone.db"))  # without what waits beside it
+    moved = sqlite3.connect(alone).execute("SELECT id FROM predictions")
+    assert moved.fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_file_that_grew_large_is_started_anew(
+    journal: Journal, said: list[str], monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    journal.write([entry("a")])
+    with journal.engine.connect() as connection:
+        _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    monkeypatch.setattr(journals, "LARGE_WAL_PAGES", pages - (not allowed))
+    monkeypatch.setattr(journal, "forget", lambda _: 0)
+    journal.tidy(Ticks(1))
+    assert ("PRAGMA wal_checkpoint(RESTART)" in said) != allowed
+
+
+def test_tidying_goes_on_when_the_database_does_not(
+    journal: Journal, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: float) -> None:
+        raise sql.exc.OperationalError("DELETE", {}, OSError("disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "forget", full)
+        journal.tidy(ticks := Ticks(3))
+    assert len(ticks.waited) == 4
+    journal.embedded = False  # PostgreSQL looks after its own files
+    said.clear()
+    journal.tidy(Ticks(1))
+    assert not [statement for statement in said if "checkpoint" in statement]
+    assert said
+
+
+def test_others_can_read_while_one_writes(journal: Journal) -> None:
+    assert asked(journal, "journal_mode") == "wal"
+    assert asked(journal, "synchronous") == 1
+    assert asked(journal, "busy_timeout") == 5000
+    assert asked(journal, "wal_autocheckpoint") == 0
+
+
+def test_a_database_on_a_server_has_its_own_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sql.create_engine("sqlite://", connect_args={"timeout": 7})
+    monkeypatch.setattr(sql, "create_engine", {"postgresql://server/db": engine}.get)
+    journal = Journal("postgresql://server/db", 30)
+    assert not journal.embedded
+    assert journal._insert == f"INSERT INTO predictions VALUES ({', '.join(['%s'] * 9)})"
+    assert asked(journal, "busy_timeout") == 7000  # it is not SQLite's to say
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////nowhere/deep/j.db", "sqlite:////nowhere/deep/j.db can't be used: "
+         "(sqlite3.OperationalError) unable to open database file"),
+        ("oddsql://ada:secret@server/db", "oddsql://ada:***@server/db can't be used: "
+         "Can't load plugin: sqlalchemy.dialects:oddsql"),
+    ],
+)  # fmt: skip
+def test_a_journal_that_can_not_be_opened_is_named_without_its_password(
+    url: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Journal(url, 30)
+    assert str(caught.value) == f"The journal {message}"
+
+
+def test_the_projects_journal_lies_under_var_unless_said_otherwise(tmp_path: Path) -> None:
+    service = SimpleNamespace(journal=None, keep_days=3)
+    settings: Any = SimpleNamespace(service=service, var=tmp_path / "deep" / "var")
+    for _ in range(2):
+        journal = open_journal(settings)
+        assert (journal.embedded, journal.keep_days) == (True, 3)
+    assert (settings.var / "journal.db").exists()
+    service.journal = f"sqlite:///{tmp_path / 'other.db'}"
+    open_journal(settings)
+    assert (tmp_path / "other.db").exists()
+
+
+@pytest.fixture
+def filled(journal: Journal) -> Iterator[Journal]:
+    journal.write(
+        [
+            entry("a", 86_400.0, prediction='"yes"'),
+            entry("b", 86_400.5, prediction='"no"', assigned="challenger", version=4),
+            entry("c", 86_401.0, inputs='{"x": 2, "y": null}', prediction='"no"'),
+        ]
+    )
+    return journal
+
+
+def test_an_export_has_a_column_for_each_input(
+    filled: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(journals, "ROWS_AT_ONCE", 1)
+    assert journals.export(filled, tmp_path / "out.parquet", since=86_400.5) == 2
+    expected = pd.DataFrame(
+        {
+            "prediction_id": ["b", "c"],
+            "predicted_at": pd.to_datetime([86_400_500, 86_401_000], unit="ms"),
+            "model_version": [4, 3],
+            "group": ["challenger", "champion"],
+            "prediction": ["no", "no"],
+            "x": [1, 2],
+            "y": ["a", None],
+        }
+    )
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_an_export_under_a_name_without_format_is_refused(filled: Journal, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.parquet, \.delta"):
+        journals.export(filled, tmp_path / "out.txt", since=0)
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_later_names_sort_higher(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1, 16**14, 16**14])
+    monkeypatch.setattr(journals, "time", SimpleNamespace(time_ns=lambda: next(clock)))
+    first, second, third = (journals.new_id() for _ in range(3))
+    assert first < second
+    assert second[:15] == third[:15] == "1" + "0" * 14
+    assert second != third
+    assert {len(first), len(second)} == {27}
