@@ -15,6 +15,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import copier
@@ -90,7 +91,7 @@ def main() -> None:
     """Print a row for each module, and what survived where asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(MODULES))
-    parser.add_argument("--like", help="only mutants whose names are like this, such as *x_split_*")
+    parser.add_argument("--like", default="*", help="only those of such names: *x_split_*, *[05]")
     parser.add_argument("--survivors", action="store_true", help="show them as diffs")
     options = parser.parse_args()
     project = rendered()
@@ -118,6 +119,9 @@ def rendered() -> Path:
     compiled = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "tests/unit", project / "tests/unit", ignore=compiled)
     (project / "tests/unit/conftest.py").write_text(QUICKLY)
+    about = project / f"src/{PACKAGE}-0.dist-info/METADATA"  # as if it were installed
+    about.parent.mkdir()
+    about.write_text(f"Metadata-Version: 2.4\nName: {PACKAGE}\nVersion: 0\n")
     command("uv", "lock", "--quiet", cwd=project)  # a run without it is not promoted
     return project
 
@@ -129,8 +133,9 @@ def prepared(project: Path, module: str) -> Path:
         module=module,
         tests="\n    ".join(f"tests/{name}" for name in MODULES[module]),
     )
-    files = [*(project / "src").rglob("*.*"), *(project / "tests").glob("*/conftest.py")]
-    files += [project / "tests" / name for name in [*MODULES[module], "conftest.py"]]
+    tests = [project / "tests" / name for name in [*MODULES[module], "conftest.py"]]
+    files = [*(project / "src").rglob("*.py"), *tests, *(project / "tests/unit").glob("c*.py")]
+    files += (project / "tests/unit").glob("*.json")
     content = settings.encode() + b"".join(path.read_bytes() for path in sorted(files))
     name = f"{module.replace('/', '-')}-{hashlib.sha256(content).hexdigest()[:8]}"
     folder = project.with_name(name)
@@ -140,12 +145,19 @@ def prepared(project: Path, module: str) -> Path:
     return folder
 
 
-def tested(folder: Path, like: str | None) -> dict[str, str]:
+def tested(folder: Path, like: str) -> dict[str, str]:
     """Return what became of each mutant, by its name."""
-    mutmut("run", "--max-children=2", *([like] if like else []), cwd=folder)
+    found = results(folder, like)
+    if not found or "not checked" in found.values():
+        mutmut("run", "--max-children=2", *([] if like == "*" else [like]), cwd=folder)
+        found = results(folder, like)
+    return found
+
+
+def results(folder: Path, like: str) -> dict[str, str]:
     lines = mutmut("results", "--all=true", cwd=folder).splitlines()
     found = dict(line.strip().split(": ") for line in lines if ": " in line)
-    return {name: status for name, status in found.items() if status != "not checked"}
+    return {name: status for name, status in found.items() if fnmatch(name, like)}
 
 
 def mutmut(*arguments: str, cwd: Path) -> str:
