@@ -256,6 +256,12 @@ def test_shares_are_near_what_was_asked() -> None:
     assert whole.counts["test"] == pytest.approx(8000, rel=0.06)
 
 
+@pytest.mark.parametrize("strategy", ["key", "group", "stratified"])
+def test_another_seed_is_another_split(strategy: str) -> None:
+    one, other = (divide(customers(), strategy, seed=seed).part for seed in ("v1", "v2"))
+    assert 0.2 < (one.astype("str") != other.astype("str")).mean() < 0.7
+
+
 def test_a_row_without_key_is_known_by_its_values_and_not_by_its_target() -> None:
     frame = customers(200).assign(n=1)
     retyped = frame.assign(
@@ -551,6 +557,9 @@ def test_auto_follows_the_roles() -> None:
         "time",
         "key",
     ]
+    roles = [{}, {"group": None}, {"group": None, "time": None}]
+    found = [divide(customers(), "auto", **missing).strategy for missing in roles]
+    assert found == ["group", "time", "key"]
 
 
 def test_folds_are_stable_even_and_keep_entities_together() -> None:
