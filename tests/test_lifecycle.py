@@ -251,7 +251,7 @@ def test_without_a_model_every_command_says_what_to_do(project: Project, samples
         (["data", "check", "nowhere.csv", "rows.csv"], "nowhere.csv"),
         (["data", "check", "rows.csv", "shipments@99"], "shipments"),
         (["data", "adopt", "rows.csv", "--target", "nothing"], "nothing"),
-        (["data", "sample", "rows.txt"], ".csv or .parquet"),
+        (["data", "sample", "rows.txt"], ".csv, .parquet or .delta"),
         (["data", "sample", "some.csv", "--rows", "0"], "--rows"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -93,6 +93,7 @@ def test_kill_9_under_load_loses_no_acknowledged_prediction(
     kept: list[str] = []
     for _ in range(KILLS):
         with serving(trained) as service, load(service, sent) as answers:
+            wait_for(lambda: acknowledged(answers))
             time.sleep(random.uniform(0.1, 0.5))
             service.kill()
         assert acknowledged(answers)

@@ -294,7 +294,7 @@ def test_odd_values_in_live_data(trained: Project, stopped: Stopped, rows: pd.Da
     assert (done["scored"], done["rejected"]) == (again["scored"], again["rejected"]) == (96, 4)
     rejected = pd.read_csv(trained.path / "out.rejected.csv").set_index("row")["reason"]
     assert list(rejected.index) == [10, 11, 12, 13]
-    stopped.says("\n".join(rejected), "items is 1000000000000000.0, above 500")
+    stopped.says("\n".join(rejected), "items is 1000000000000000, above 500")
     stopped.says("\n".join(rejected), "distance_km is missing")
     by_csv = pd.read_csv(trained.path / "out.csv")
     by_parquet = pd.read_parquet(trained.path / "again.parquet")

@@ -1,14 +1,13 @@
 """How a command is declared, and what it works on."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..utils.errors import UsageError
 
-if TYPE_CHECKING:  # heavy, so not loaded for --help
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # heavy, as typing itself, so not loaded for --help
     import pandera.pandas as pa
     from mlflow import MlflowClient
 
@@ -16,9 +15,9 @@ if TYPE_CHECKING:  # heavy, so not loaded for --help
     from ..utils.config import Settings
 
 Options = argparse.Namespace
-Result = tuple[str, dict[str, Any], int]
+Result = tuple[str, Mapping[str, object], int]
 """The text for people, the object for `--json`, and the exit code."""
-Argument = tuple[tuple[str, ...], dict[str, Any]]
+Argument = tuple[tuple[str, ...], dict[str, object]]
 Call = Callable[[Options, "Project"], Result]
 
 
@@ -55,18 +54,11 @@ class Project:
         return open_journal(self.settings)
 
 
-class Command(NamedTuple):
-    """What a command does, in a sentence; what it takes; what carries it out."""
-
-    text: str
-    arguments: tuple[Argument, ...]
-    call: Call
+COMMANDS: dict[str, tuple[str, tuple[Argument, ...], Call]] = {}
+"""By name: what it does, in a sentence; what it takes; what carries it out."""
 
 
-COMMANDS: dict[str, Command] = {}
-
-
-def argument(*names: str, **settings: Any) -> Argument:
+def argument(*names: str, **settings: object) -> Argument:
     """Declare an argument, as `ArgumentParser.add_argument` takes it."""
     return names, settings
 
@@ -75,15 +67,22 @@ def command(words: str, *arguments: Argument) -> Callable[[Call], Call]:
     """Declare a function as a command; its docstring is the help."""
 
     def declare(call: Call) -> Call:
-        COMMANDS[words] = Command(call.__doc__ or "", arguments, call)
+        COMMANDS[words] = call.__doc__ or "", arguments, call
         return call
 
     return declare
 
 
+def has(module: str) -> bool:
+    """Tell whether the project was made with a module of the package."""
+    from importlib.util import find_spec
+
+    return find_spec(f"..{module}", __package__) is not None
+
+
 def needs(module: str, what: str, answer: str) -> None:
     """Stop where the project was made without a module that the command needs."""
-    if find_spec(f"..{module}", __package__) is None:
+    if not has(module):
         raise UsageError(
             f"This project was made without {what}. To add it: uvx copier update --data {answer}"
         )

@@ -1,7 +1,5 @@
 """The commands about data."""
 
-from pathlib import Path
-
 from ..utils.errors import ColumnsGone, GateRefused, UsageError
 from .command import Options, Project, Result, argument, command
 
@@ -54,6 +52,8 @@ def _leaning_on(columns: list[str], project: Project) -> str:
 )
 def check(options: Options, project: Project) -> Result:
     """Compare two tables, files, versions (TABLE@N) or saved fingerprints."""
+    from pathlib import Path
+
     from ..data.check import fingerprint_of
     from ..data.compare import compare, describe
 
@@ -98,6 +98,8 @@ def history(options: Options, project: Project) -> Result:
 )
 def adopt(options: Options, project: Project) -> Result:
     """Take over your own data: writes schema.py and [data]."""
+    from pathlib import Path
+
     from ..data.adopt import adopt
     from ..utils.config import CONFIG_FILE
     from ..utils.paths import PACKAGE
@@ -126,6 +128,8 @@ def adopt(options: Options, project: Project) -> Result:
 )
 def sample(options: Options, project: Project) -> Result:
     """Write invented rows that keep the schema."""
+    from pathlib import Path
+
     from ..data import sample
     from ..data.columns import describe
 

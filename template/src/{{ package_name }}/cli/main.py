@@ -50,7 +50,7 @@ def _run(options: Options) -> Result:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    return COMMANDS[options.command].call(options, Project())
+    return COMMANDS[options.command][2](options, Project())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,5 +67,5 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=words)
         command.add_argument("--json", action="store_true", help="one JSON object at the end")
         for names, settings in arguments:
-            command.add_argument(*names, **settings)
+            command.add_argument(*names, **settings)  # type: ignore[arg-type]
     return parser

@@ -1,13 +1,6 @@
 """The commands that answer, and those that go back to past answers."""
 
-import time
-from datetime import UTC, datetime
-from pathlib import Path
-
 from .command import Options, Project, Result, argument, command, needs
-
-SPARK = argument("--spark", metavar="MASTER", help="score there: spark://HOST:PORT, yarn, local[*]")
-HAS_SPARK = (Path(__file__).parent.parent / "service" / "spark.py").exists()
 
 
 @command(
@@ -30,21 +23,27 @@ def serve(options: Options, project: Project) -> Result:
     argument("input", metavar="INPUT"),
     argument("output", metavar="OUTPUT"),
     argument("--version", type=int, metavar="V", help="the champion by default"),
-    *([SPARK] if HAS_SPARK else []),
+    argument("--spark", metavar="MASTER", help="score there: spark://HOST:PORT, yarn, local[*]"),
 )
 def predict(options: Options, project: Project) -> Result:
     """Score a file."""
     needs("service.batch", "scoring of files", "delivery=both")
+    if options.spark:
+        needs("service.spark", "Spark", "scale=spark")
+    from pathlib import Path
+
     from ..service.batch import score_file
     from ..service.scoring import load_scorer
     from ..service.tally import keep
 
     settings, schema = project.settings, project.schema
     scorer = load_scorer(project.client, settings, schema, options.version)
-    if master := getattr(options, "spark", None):
+    if options.spark:
         from ..service.spark import score_in_spark
 
-        done = score_in_spark(master, options.input, options.output, scorer, settings, schema)
+        done = score_in_spark(
+            options.spark, options.input, options.output, scorer, settings, schema
+        )
     else:
         output = Path(options.output)
         done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
@@ -58,6 +57,8 @@ def predict(options: Options, project: Project) -> Result:
 @command("replay", argument("id", metavar="ID"))
 def replay(options: Options, project: Project) -> Result:
     """Repeat a past prediction and compare."""
+    from datetime import UTC, datetime
+
     journal = project.journal  # or the word that there is no service
     from ..service.replay import replay
 
@@ -78,6 +79,9 @@ def replay(options: Options, project: Project) -> Result:
 )
 def export(options: Options, project: Project) -> Result:
     """Write past predictions with their inputs to a file or Delta table."""
+    import time
+    from pathlib import Path
+
     from ..service.journal import export
 
     since = time.time() - 86_400 * options.days

@@ -1,10 +1,8 @@
 """The commands that make models and choose between them."""
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from .command import Options, Project, Result, argument, command, has, needs
 
-from .command import Options, Project, Result, argument, command, needs
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..training.train import Outcome
 
@@ -55,7 +53,7 @@ def _train_here(options: Options, project: Project) -> "Outcome":
             allow_dirty=options.allow_dirty,
         )
 
-    if find_spec("..training.job", __package__) is None:
+    if not has("training.job"):
         return run_here()
     from ..training.job import is_here, run
 
