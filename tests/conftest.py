@@ -25,6 +25,20 @@ with suppress(FileExistsError):
     link.symlink_to(PACKAGE)
 sys.path.insert(0, str(IN_PLACE))
 
+LONGEST = [
+    *("test_lifecycle", "test_runs", "test_e_production", "test_service", "test_project"),
+    *("test_c_training", "test_delivery", "test_spark", "test_ensemble", "test_own_data"),
+    *("test_b_splits", "test_pages", "test_f_monitoring", "test_render", "test_tables"),
+    *("test_estimators", "test_security", "test_a_data", "test_d_release", "test_deployment"),
+]
+"""Files whose tests take minutes, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest files, so that no worker ends long before the other."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 def environment() -> dict[str, str]:
     """What a project's commands see: this machine, without the environment these tests run in."""
