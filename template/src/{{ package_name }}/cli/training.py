@@ -2,7 +2,7 @@
 
 from .command import Options, Project, Result, argument, command, has, needs
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as in command.py
 if TYPE_CHECKING:
     from ..training.train import Outcome
 

@@ -106,7 +106,7 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
         table = tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
         if twice := ", ".join((set(table) & set(joined)) - set(settings.data.key)):
             raise UsageError(f"{twice}: in {name!r} and in another source; keep it in one of them.")
-        joined = table if joined.empty else joined.merge(table, on=settings.data.key)
+        joined = table if joined.columns.empty else joined.merge(table, on=settings.data.key)
     if absent := [column for column in schema.columns if column not in joined]:
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
