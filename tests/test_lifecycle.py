@@ -215,7 +215,10 @@ def test_the_service_answers_as_the_file_does(trained: Project, samples: Path) -
     with serving(trained) as service:
         given = service.post({"rows": rows}).body
         refused = service.post(rows[0] | {"distance_km": "far"})
+        mapped = Path(f"/proc/{service.process.pid}/maps").read_text()
 
+    assert "onnxruntime" in mapped
+    assert "sklearn" not in mapped  # it would double the time to the first answer
     labels = [row["prediction"] for row in csv.DictReader(scored)]
     assert [str(one["prediction"]).lower() for one in given["predictions"]] == labels
     assert str(given["model"]["version"]) == "1"

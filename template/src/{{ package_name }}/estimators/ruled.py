@@ -11,7 +11,8 @@ from ..data.columns import Columns
 from ..preprocessing.features import make_features
 from ..utils.errors import UsageError
 from .model import make_model
-from .rules import RULES, Inputs
+from .rules import RULES
+from .ruling import apply_rules
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
@@ -30,16 +31,6 @@ def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> 
     steps = [("features", make_features(columns)), ("model", make_model(task, seed))]
     kind = RuledClassifier if task == "classification" else RuledRegressor
     return kind(Pipeline(steps), rules)
-
-
-def apply_rules(
-    rules: list[str], rows: Inputs | pd.DataFrame, answers: np.ndarray, classes: list[Any] | None
-) -> np.ndarray:
-    """Pass answers through the rules of these names, one after another; see estimators/rules.py."""
-    arrays = {str(name): np.asarray(values) for name, values in rows.items()} if rules else {}
-    for name in rules:
-        answers = RULES[name](arrays, answers, classes)
-    return answers
 
 
 class _Ruled(MetaEstimatorMixin, BaseEstimator):

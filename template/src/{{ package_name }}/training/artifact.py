@@ -12,25 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import skops.io
 from pydantic import BaseModel, ConfigDict
-from sklearn.base import BaseEstimator
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
-from ..estimators.model import TRUSTED
-from ..estimators.ruled import apply_rules
+from ..estimators.ruling import apply_rules
 from ..utils import environment
 from ..utils.config import Roles
 from ..utils.errors import GateRefused
-from .evaluation import answers
 from .graph import FILE as GRAPH_FILE
 from .graph import Arrays, Graph
-from .members import TYPES
 
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
-MODEL_FILE = "model.skops"
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
@@ -73,10 +66,10 @@ class Artifact:
 
 
 def write_extras(
-    folder: Path, about: About, estimator: BaseEstimator, golden: pd.DataFrame, graph: bytes | None
+    folder: Path, about: About, golden: pd.DataFrame, answers: np.ndarray, graph: bytes | None
 ) -> None:
     """Write what travels with the model beside its own file."""
-    answered = pd.DataFrame(answers(estimator, golden)).add_prefix("answer ")
+    answered = pd.DataFrame(answers).add_prefix("answer ")
     golden.reset_index(drop=True).join(answered).to_parquet(folder / GOLDEN, index=False)
     (folder / ABOUT).write_text(about.model_dump_json(indent=1))
     if graph is not None:
@@ -122,7 +115,7 @@ def open_artifact(
     about = About.model_validate_json((extras / ABOUT).read_text())
     if strict:
         _refuse_other_versions(about.versions)
-    answer = (_graph if (runtime or about.runtime) == "onnx" else _pipeline)(folder, about)
+    answer = _reader(folder, about, runtime or about.runtime)
     golden, wanted = stored_golden(folder)
     given = answer(golden).reshape(len(golden), -1)
     alike = given.shape == wanted.shape
@@ -136,20 +129,13 @@ def open_artifact(
     return Artifact(about, golden, profile, answer, expected)
 
 
-def _pipeline(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:
-    try:
-        estimator = skops.io.load(folder / MODEL_FILE, trusted=[*TRUSTED, *TYPES])
-    except (UntrustedTypesFoundException, TypeError) as error:
-        raise GateRefused(
-            f"Trust gate: {error} Review the type, then add it to TRUSTED in estimators/model.py."
-        ) from None
-    names = list(about.kinds)
-    return lambda rows: answers(estimator, pd.DataFrame({name: rows[name] for name in names}))
+def _reader(folder: Path, about: About, runtime: str) -> Callable[[Arrays], np.ndarray]:
+    if runtime == "onnx":
+        graph = Graph(folder / "extra_files" / GRAPH_FILE)
+        return lambda rows: apply_rules(about.rules, rows, graph.run(rows), about.classes)
+    from .pipeline import FILE, Pipeline  # noqa: PLC0415 - a graph needs no scikit-learn
 
-
-def _graph(folder: Path, about: About) -> Callable[[Arrays], np.ndarray]:
-    graph = Graph(folder / "extra_files" / GRAPH_FILE)
-    return lambda rows: apply_rules(about.rules, rows, graph.run(rows), about.classes)
+    return Pipeline(folder / FILE, list(about.kinds)).run
 
 
 def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from ..data.ingest import ingest_all
-from ..estimators.model import TRUSTED
 from ..estimators.ruled import make_estimator
 from ..utils import environment
 from ..utils.config import Settings
@@ -31,7 +30,8 @@ from .dataset import Dataset, load_dataset, refuse_leaks
 from .ensemble import Note, fit_ensemble
 from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
-from .members import TYPES, Member
+from .members import Member
+from .pipeline import KNOWN
 from .record import Record
 from .tracking import MODEL
 
@@ -179,18 +179,19 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
         versions=record.versions,
         commit=record.commit,
     )
+    answered = answers(estimator, golden)
     with tempfile.TemporaryDirectory() as extras:
         folder = Path(extras)
-        write_extras(folder, about, estimator, golden, graph)
+        write_extras(folder, about, golden, answered, graph)
         (folder / PROFILE).write_text(make_profile(estimator, dataset).model_dump_json())
         try:
             logged = mlflow.sklearn.log_model(
                 estimator,
                 name="model",
                 serialization_format="skops",
-                skops_trusted_types=[*TRUSTED, *TYPES],
+                skops_trusted_types=KNOWN,
                 pip_requirements=environment.requirements(),
-                signature=infer_signature(golden, answers(estimator, golden)),
+                signature=infer_signature(golden, answered),
                 extra_files=[str(path) for path in sorted(folder.iterdir())],
             )
         except MlflowException as error:

@@ -1,0 +1,40 @@
+"""The slow runtime: the estimator itself, read without pickle.
+
+Only what uses it imports this module: scikit-learn and skops take seconds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
+
+from ..estimators.model import TRUSTED
+from ..utils.errors import GateRefused
+from .evaluation import answers
+from .graph import Arrays
+from .members import TYPES
+
+FILE = "model.skops"
+KNOWN = [*TRUSTED, *TYPES]
+"""What a model file may hold."""
+
+
+class Pipeline:
+    """An estimator in memory; GateRefused where its file holds a type that nobody reviewed."""
+
+    def __init__(self, source: Path, inputs: list[str]) -> None:
+        try:
+            self._estimator = skops.io.load(source, trusted=KNOWN)
+        except (UntrustedTypesFoundException, TypeError) as error:
+            raise GateRefused(
+                f"Trust gate: {error} Review the type, then add it to TRUSTED in "
+                "estimators/model.py."
+            ) from None
+        self._inputs = inputs
+
+    def run(self, inputs: Arrays) -> np.ndarray:
+        """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
+        frame = pd.DataFrame({name: inputs[name] for name in self._inputs})
+        return answers(self._estimator, frame)
