@@ -31,7 +31,7 @@ PREDICTIONS = sql.Table(
     sql.Column("version", sql.Integer, nullable=False),
     sql.Column("runtime", sql.String, nullable=False),
     sql.Column("assigned", sql.String, nullable=False),
-    sql.Column("unit", sql.String, index=True),
+    sql.Column("unit", sql.String),
     sql.Column("inputs", sql.String, nullable=False),
     sql.Column("prediction", sql.String, nullable=False),
     sql.Column("probabilities", sql.String),
@@ -151,12 +151,13 @@ class Journal:
             return pd.read_sql(wanted, connection)
 
     def ids(self, column: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield (name, id) of every prediction whose `id` or `unit` is one of the names."""
-        by = PREDICTIONS.c[column]
-        with self.engine.connect() as connection:
-            for some in _batches(names):
-                wanted = sql.select(by, PREDICTIONS.c.id).where(by.in_(some))
-                yield from map(tuple, connection.execute(wanted))
+        """Yield (name, id) of every prediction whose `id` or `unit` is one of the names.
+
+        All are looked through: an index would double what each answer writes to the disk.
+        """
+        asked, wanted = sql.select(PREDICTIONS.c[column], PREDICTIONS.c.id), frozenset(names)
+        with self.engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+            yield from (tuple(row) for row in connection.execute(asked) if row[0] in wanted)
 
     def add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what came of predictions, all or none; a later word replaces an earlier one."""
