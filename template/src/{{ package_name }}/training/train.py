@@ -11,6 +11,7 @@ import mlflow
 import pandas as pd
 import pandera.pandas as pa
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.base import BaseEstimator
@@ -137,11 +138,12 @@ def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one:
     The run is made when all is known of it, so that a crash leaves none behind.
     """
     tags = {"mlflow.parentRunId": run.info.run_id, "digest": one.digest, "reason": one.reason}
-    begun = int(1000 * (time.time() - one.seconds))
+    now, begun = int(1000 * time.time()), int(1000 * (time.time() - one.seconds))
     child = client.create_run(run.info.experiment_id, begun, tags, one.name).info.run_id
-    mlflow.log_params(one.params, run_id=child)
     found = {"loss": one.loss, "rows": one.rows, "seconds": one.seconds}
-    mlflow.log_metrics(found, run_id=child)
+    metrics = [Metric(name, value, now, 0) for name, value in found.items()]
+    params = [Param(name, str(value)) for name, value in one.params.items()]
+    client.log_batch(child, metrics, params)
     client.set_terminated(child, "FAILED" if one.reason else "FINISHED")
     if one.reason:
         warnings.append(f"the member {one.name} of the ensemble failed: {one.reason}")
