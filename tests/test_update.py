@@ -2,7 +2,7 @@
 
 The releases are made here, of the template as it lies in the working tree, and change every file
 that Slipway manages: v1.1.0 above, v1.2.0 below. What a project must show afterwards: `Outcome`.
-`SLIPWAY_WRITE_DOCS=1 make matrix ARGS="tests/test_update.py -n 0"` writes the table of
+`SLIPWAY_WRITE_DOCS=1 make matrix ARGS="tests/test_update.py -n 0 -m ''"` writes the table of
 docs/explanation/updates.md.
 """
 
