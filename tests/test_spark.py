@@ -88,7 +88,8 @@ def read(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if path.suffix == ".csv":
         parts = sorted(path.glob("part-*")) if path.is_dir() else [path]
-        return pd.concat([pd.read_csv(part) for part in parts], ignore_index=True)
+        frames = [pd.read_csv(part) for part in parts]
+        return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     return pd.read_parquet(path)
 
 

@@ -256,7 +256,8 @@ def _appear(spark: SparkSession, found: DataFrame | None, path: str) -> None:
     scratch = f"{folder}{slash}.{name}.{os.getpid()}"
     try:
         if found is not None:
-            found.write.option("header", True).format(name.rpartition(".")[2]).save(scratch)
+            quoted = found.write.options(header=True, escape='"')  # as all but Spark read CSV
+            quoted.format(name.rpartition(".")[2]).save(scratch)
         files.delete(hadoop(path), True)
         if found is not None:
             files.rename(hadoop(scratch), hadoop(path))
