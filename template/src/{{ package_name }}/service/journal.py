@@ -153,7 +153,8 @@ class Journal:
     def ids(self, column: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield (name, id) of every prediction whose `id` or `unit` is one of the names.
 
-        All are looked through: an index would double what each answer writes to the disk.
+        All are looked through: with an index by key, 30 answers at once would write 7.0 instead of
+        1.7 kB each, and one by itself 18 instead of 13.
         """
         asked, wanted = sql.select(PREDICTIONS.c[column], PREDICTIONS.c.id), frozenset(names)
         with self.engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
