@@ -1,10 +1,12 @@
 """What a release owes to the projects that exist: their answers stay good, and changes are told."""
 
+import ast
 import copy
 import re
 import subprocess
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -13,11 +15,12 @@ import yaml
 from jinja2 import nodes
 from packaging.version import Version
 
-from conftest import ROOT
+from conftest import ROOT, Project
 
 Questions = dict[str, Any]
 
 TEXT = (ROOT / "copier.yml").read_text()
+THEIR_ROOMS = ("estimators", "preprocessing")
 LOG = (ROOT / "CHANGELOG.md").read_text()
 SECTIONS = re.split(r"^## ", LOG, flags=re.MULTILINE)[1:]
 
@@ -177,6 +180,43 @@ def test_no_file_of_theirs_hangs_on_an_answer() -> None:
 
     assert len(theirs) >= 8
     assert [path for path in others if path.startswith(tuple(theirs))] == []
+
+
+THEIR_NAMES = {
+    "estimators.model": {"TRUSTED", "make_model"},
+    "estimators.ruled": {"make_estimator"},
+    "estimators.rules": {"RULES"},
+    "preprocessing.schema": {"Rows"},
+}
+"""What our files take from rooms that an update leaves alone: every project has had these."""
+
+
+def taken_from_them(project: Project) -> dict[str, set[str]]:
+    """Return the names that files an update brings import from rooms that it leaves alone."""
+    taken: dict[str, set[str]] = {}
+    for folder in [f"src/{project.package}", "tests", "ops"]:
+        for file in (project.path / folder).rglob("*.py"):
+            if file.relative_to(project.path / folder).parts[0] in (*THEIR_ROOMS, "theirs"):
+                continue
+            for found in ast.walk(ast.parse(file.read_text())):
+                if not isinstance(found, ast.ImportFrom):
+                    continue
+                module = (found.module or "").removeprefix(f"{project.package}.")
+                if module.split(".")[0] in THEIR_ROOMS and (found.level or module != found.module):
+                    taken.setdefault(module, set()).update(name.name for name in found.names)
+    return taken
+
+
+def test_an_update_asks_nothing_new_of_their_rooms(
+    render: Callable[..., Project], tmp_path: Path
+) -> None:
+    """It would end in an ImportError: what is new in estimators/ never reaches old projects."""
+    project = render(tmp_path / "project", remote_training="kubernetes", scale="spark")
+    assert taken_from_them(project) == THEIR_NAMES
+
+    with (project.source / "training/graph.py").open("a") as file:
+        file.write("\nfrom ..estimators.later import apply\n")
+    assert taken_from_them(project) == THEIR_NAMES | {"estimators.later": {"apply"}}
 
 
 # ---------------------------------------------------------------- tags and the change log

@@ -16,12 +16,13 @@ from slipway_template.service.scoring import askable
 from slipway_template.utils.config import Roles
 from slipway_template.utils.config import Service as Limits
 
-ROW = {"row_id": "a", "since": "2024-05-01T00:00:00", "plan": "basic", "age": 40.0}
+ROW = {"row_id": "a", "since": "2024-05-01T00:00:00", "plan": "basic", "age": 40.0, "items": 3}
 # One check each, as a single unusual one would send every row to the thorough way.
-CHECKS: dict[str, tuple[str, pa.Check, Any]] = {
+CHECKS: dict[str, tuple[str, Any, Any]] = {
     "since": ("datetime64[us]", pa.Check.ge(pd.Timestamp("2020-01-01")), "2019-12-31T00:00:00"),
     "plan": ("string", pa.Check.str_length(3, 9), "ab"),
     "age": ("float64", pa.Check.ge(18), 17.0),
+    "items": ("int64", [pa.Check.ge(1), pa.Check.ge(0)], 0),
 }
 
 

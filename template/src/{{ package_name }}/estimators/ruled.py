@@ -10,9 +10,9 @@ from sklearn.pipeline import Pipeline
 from ..data.columns import Columns
 from ..preprocessing.features import make_features
 from ..utils.errors import UsageError
+from ..utils.rules import apply_rules
 from .model import make_model
-from .rules import RULES
-from .ruling import apply_rules
+from .rules import RULES, Rule
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
@@ -45,6 +45,9 @@ class _Ruled(MetaEstimatorMixin, BaseEstimator):
         self.pipeline_ = clone(self.pipeline).fit(X, y)
         return self
 
+    def _rules(self) -> list[Rule]:
+        return [RULES[name] for name in self.rules]
+
 
 class RuledClassifier(ClassifierMixin, _Ruled):
     """A classifier whose probabilities pass through rules; the label is the most probable one."""
@@ -57,7 +60,7 @@ class RuledClassifier(ClassifierMixin, _Ruled):
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""
         shares = self.pipeline_.predict_proba(X)
-        return apply_rules(self.rules, X, shares, self.classes_.tolist())
+        return apply_rules(self._rules(), X, shares, self.classes_.tolist())
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return labels, shape (n_rows,)."""
@@ -69,4 +72,4 @@ class RuledRegressor(RegressorMixin, _Ruled):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Return values, shape (n_rows,)."""
-        return apply_rules(self.rules, X, self.pipeline_.predict(X), None)
+        return apply_rules(self._rules(), X, self.pipeline_.predict(X), None)

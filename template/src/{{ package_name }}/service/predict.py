@@ -14,11 +14,10 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..data.columns import kind_of
 from ..data.validation import screen
 from .answer import Answerer, Refusal
 from .batching import Batcher, BusyError, LateError
-from .requests import Row, Rows
+from .requests import Row, Rows, checks_all
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,6 @@ CLOSED = (
     "Not at this port, or not for callers from elsewhere: see [service] operating_port in "
     "config.toml."
 )
-SIMPLE_CHECKS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
-"""What the request model checks of numbers; `screen` makes every other check of schema.py."""
 
 
 class Service:
@@ -50,11 +47,7 @@ class Service:
         self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
         self.key = limits.api_key and limits.api_key.get_secret_value().encode()
         self.most_bytes = int(limits.max_megabytes * 1e6)
-        self.simple = all(
-            kind_of(column.dtype) == "number" and check.name in SIMPLE_CHECKS
-            for column in asked.columns.values()
-            for check in column.checks
-        )
+        self.simple = checks_all(asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection as ASGI asks for."""

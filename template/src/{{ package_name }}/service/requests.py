@@ -25,6 +25,9 @@ NUMBER = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 WHOLE = Annotated[int, Strict()]
 
 
+LIMITS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
+
+
 class Rows(BaseModel):
     """Rows to be answered; a single row may also be sent by itself."""
 
@@ -66,6 +69,21 @@ def _type(column: pa.Column) -> Any:
     base = NUMBER if str(column.dtype).lower().startswith("float") else WHOLE
     low, high = limits(column)
     return Annotated[base, Field(ge=low, le=high, examples=categories(column))]
+
+
+def checks_all(asked: pa.DataFrameSchema) -> bool:
+    """Tell whether the request model makes every check of these columns, or `screen` is needed.
+
+    The model knows one lower and one upper limit, and of numbers only.
+    """
+    return all(
+        not column.checks
+        or (
+            kind_of(column.dtype) == "number"
+            and len(LIMITS & {check.name for check in column.checks}) == len(column.checks)
+        )
+        for column in asked.columns.values()
+    )
 
 
 def to_arrays(values: dict[str, list[Any]], columns: Columns) -> Arrays:

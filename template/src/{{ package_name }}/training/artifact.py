@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict
 
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
-from ..estimators.ruling import apply_rules
+from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
 from ..utils.errors import GateRefused
+from ..utils.rules import apply_rules
 from .graph import FILE as GRAPH_FILE
 from .graph import Arrays, Graph
 
@@ -103,8 +104,8 @@ def open_artifact(
     Raises
     ------
     GateRefused
-        The files were changed, a library differs, a type in the file is not trusted, or the
-        golden sample is answered differently.
+        The files were changed, a library differs, a rule is gone, a type in the file is not
+        trusted, or the golden sample is answered differently.
     """
     if digest(folder) != expected:
         raise GateRefused(
@@ -130,9 +131,15 @@ def open_artifact(
 
 
 def _reader(folder: Path, about: About, runtime: str) -> Callable[[Arrays], np.ndarray]:
+    if gone := ", ".join(name for name in about.rules if name not in RULES):
+        raise GateRefused(
+            f"Golden sample gate: the model's answers pass through {gone}, which "
+            "estimators/rules.py no longer has. Put it back, or train anew."
+        )
     if runtime == "onnx":
         graph = Graph(folder / "extra_files" / GRAPH_FILE)
-        return lambda rows: apply_rules(about.rules, rows, graph.run(rows), about.classes)
+        rules = [RULES[name] for name in about.rules]
+        return lambda rows: apply_rules(rules, rows, graph.run(rows), about.classes)
     from .pipeline import FILE, Pipeline  # noqa: PLC0415 - a graph needs no scikit-learn
 
     return Pipeline(folder / FILE, list(about.kinds)).run

@@ -96,6 +96,6 @@ def _relocate(database: Path, artifacts: str) -> None:
             return
         for table, column in FROZEN_PATHS.items():
             connection.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608 - names of our own
                 [there, artifacts],
             )

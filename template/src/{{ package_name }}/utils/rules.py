@@ -1,0 +1,26 @@
+"""Passes answers through rules, wherever a model answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Rule = Callable[[Mapping[str, np.ndarray], np.ndarray, list[Any] | None], np.ndarray]
+"""See estimators/rules.py."""
+
+
+def apply_rules(
+    rules: Sequence[Rule],
+    rows: Mapping[str, np.ndarray] | pd.DataFrame,
+    answers: np.ndarray,
+    classes: list[Any] | None,
+) -> np.ndarray:
+    """Return the answers after these rules, one after another.
+
+    `rows` are the inputs by name, shape (n_rows,) each.
+    """
+    arrays = {str(name): np.asarray(values) for name, values in rows.items()} if rules else {}
+    for rule in rules:
+        answers = rule(arrays, answers, classes)
+    return answers
