@@ -9,12 +9,15 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tarfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -353,6 +356,99 @@ def test_sagemaker_trains_registers_and_promotes(
     assert sagemaker.json("predict", "rows.csv", "out.csv", **elsewhere)["scored"] == 50
     again = sagemaker.json("reproduce", result["run_id"], **elsewhere)
     assert again["verdict"] == "identical"
+
+
+@heavy
+def test_an_endpoint_answers_from_the_image(
+    sagemaker: Project,
+    platform: SageMaker,
+    tracking: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deployed at once, left alone by the next model, moved to the next image."""
+    import boto3
+    from moto.sagemaker.models import sagemaker_backends
+    from moto.sagemaker.responses import SageMakerResponse
+
+    def update_endpoint(asked: SageMakerResponse) -> str:  # which moto lacks
+        told = json.loads(asked.body)
+        endpoint = backend.endpoints[told["EndpointName"]]
+        endpoint.endpoint_config_name = told["EndpointConfigName"]
+        return json.dumps({"EndpointArn": endpoint.arn})
+
+    monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
+    backend = sagemaker_backends["123456789012"]["eu-central-1"]
+    session = boto3.Session("anybody", "anything", region_name="eu-central-1")
+    secrets = session.client("secretsmanager", endpoint_url=platform.endpoint)
+    secrets.create_secret(Name="ours", SecretString="{}")
+    elsewhere = platform.variables | tracking | {"SHIPMENT_DELAYS__REMOTE__SECRET": "ours"}
+    elsewhere |= {"SHIPMENT_DELAYS__PROMOTION__CHAMPION_TOLERANCE": "0.5"}
+
+    def deploy(**variables: str) -> str:
+        train = ("train", "--on", "sagemaker", "--deploy")
+        return sagemaker.cli(*train, **elsewhere, **variables).stdout
+
+    assert "endpoint shipment-delays answers from registry.example/shipment-delays:1" in deploy()
+    [model] = backend._models.values()
+    container = model.primary_container
+    assert (container["Image"], model.execution_role_arn) == (
+        "registry.example/shipment-delays:1",
+        ROLE,
+    )
+
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        variables = elsewhere | container["Environment"]
+        return platform.container.run(["serve"], variables)
+
+    # Without a database for its journal it does not start ...
+    lost, _ = start()
+    assert "[service] journal is missing" in lost.communicate(timeout=60)[0]
+    assert lost.returncode == 2
+
+    # ... and with one it answers as SageMaker asks.
+    journal = {"SHIPMENT_DELAYS__SERVICE__JOURNAL": "sqlite:///var/ours.db"}
+    secrets.put_secret_value(SecretId="ours", SecretString=json.dumps(journal))
+    service, folder = start()
+    try:
+        while ask("ping") is None:
+            assert service.poll() is None, service.communicate()[0]
+            time.sleep(0.2)
+        row = sagemaker.python(EXAMPLE.format(package=sagemaker.package))
+        answer = json.loads(ask("invocations", json.dumps(row).encode()))
+        assert answer["model"]["version"] == champion(tracking, sagemaker.slug)
+    finally:
+        service.terminate()
+        service.communicate(timeout=60)
+    with closing(sqlite3.connect(folder.parents[1] / "project/var/ours.db")) as database:
+        [(kept,)] = database.execute("SELECT id FROM predictions").fetchall()
+    assert kept == answer["predictions"][0]["id"]
+
+    assert "has this image and takes the new champion by itself" in deploy()
+    newer = "registry.example/shipment-delays:2"
+    assert f"answers from {newer}" in deploy(SHIPMENT_DELAYS__REMOTE__IMAGE=newer)
+    [endpoint] = backend.endpoints.values()
+    named = backend.endpoint_configs[endpoint.endpoint_config_name].production_variants[0]
+    assert backend._models[named["ModelName"]].primary_container["Image"] == newer
+
+
+EXAMPLE = """
+import json
+from {package}.data.columns import describe
+from {package}.data.sample import example_row
+from {package}.preprocessing.schema import Rows
+from {package}.utils import config
+schema = Rows.to_schema()
+print(json.dumps(example_row(schema, describe(schema, config.load().data)), default=str))
+"""
+
+
+def ask(path: str, body: bytes | None = None) -> str | None:
+    """Ask an endpoint's container at the port that SageMaker wants; None where nobody is there."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:8080/{path}", body) as answer:
+            return answer.read().decode()
+    except urllib.error.URLError:
+        return None
 
 
 @heavy

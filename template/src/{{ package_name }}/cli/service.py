@@ -1,5 +1,8 @@
 """The commands that answer, and those that go back to past answers."""
 
+import os
+
+from ..utils.errors import UsageError
 from .command import Options, Project, Result, argument, command, needs
 
 
@@ -13,8 +16,19 @@ def serve(options: Options, project: Project) -> Result:
     """Answer predictions over HTTP."""
     needs("service.app", "a service", "delivery=both")
     from ..service.server import serve
+    from ..utils.environment import ENDPOINT
 
-    serve(project.settings, options.host, options.port, options.workers)
+    settings, host, port = project.settings, options.host, options.port
+    if ENDPOINT in os.environ:
+        from ..training.sagemaker import take_secret
+
+        settings, host, port = take_secret(), "0.0.0.0", 8080  # noqa: S104 - as AWS wants it
+        if settings.service.journal is None:
+            raise UsageError(
+                "[service] journal is missing: predictions would be lost with the endpoint's disk. "
+                "Put a database URL into the secret that [remote] secret names."
+            )
+    serve(settings, host, port, options.workers)
     return "", {}, 0
 
 

@@ -1,5 +1,6 @@
 """The commands that make models and choose between them."""
 
+from ..utils.errors import UsageError
 from .command import Options, Project, Result, argument, command, has, needs
 
 TYPE_CHECKING = False  # as in command.py
@@ -15,9 +16,14 @@ DIRTY = argument("--allow-dirty", action="store_true", help="accept uncommitted 
     argument("--no-promote", action="store_true", help="stop after registering"),
     DIRTY,
     argument("--on", choices=["sagemaker", "kubernetes"], help="train there, in the image"),
+    argument("--deploy", action="store_true", help="let SageMaker answer from the image then"),
 )
 def train(options: Options, project: Project) -> Result:
     """Split, fit, evaluate, record, register, and promote if the gate lets it pass."""
+    if options.deploy and options.on != "sagemaker":
+        raise UsageError("--deploy goes with --on sagemaker.")
+    if options.deploy:
+        needs("service.app", "a service", "delivery=both")
     done = _train_elsewhere(options, project) if options.on else _train_here(options, project)
     metrics = done.record.metrics
     lines = [f"Version {done.version} (run {done.run_id})"]
@@ -38,6 +44,10 @@ def train(options: Options, project: Project) -> Result:
         "data": {name: table.model_dump() for name, table in done.record.data.items()},
         "split": done.record.split,
     }
+    if options.deploy and done.promoted:
+        from ..training.remote import deploy
+
+        lines += [deploy(project.settings)]
     return "\n".join(lines), result, 0 if done.promoted or options.no_promote else 1
 
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 FIGURES = "/metrics"
 OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+ON_SAGEMAKER = {"/ping": "/health/ready", "/invocations": "/predict"}
+"""What an endpoint there calls them."""
 CLOSED = (
     "Not at this port, or not for callers from elsewhere: see [service] operating_port in "
     "config.toml."
@@ -53,7 +55,9 @@ class Service:
         """Handle one connection as ASGI asks for."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif not self._open(scope):
+            return
+        scope["path"] = ON_SAGEMAKER.get(scope["path"], scope["path"])
+        if not self._open(scope):
             await _send(send, 404, to_json({"detail": CLOSED}))
         elif scope["path"] == "/predict" and scope["method"] == "POST":
             await self._predict(scope, receive, send)

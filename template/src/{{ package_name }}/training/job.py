@@ -65,11 +65,10 @@ def _take_in(options: argparse.Namespace) -> None:
     if channels := {folder.name: _only_file(folder) for folder in FOLDER.glob("input/data/*/")}:
         os.environ[f"{PREFIX}data__sources".upper()] = json.dumps(channels)
     config.load.cache_clear()
-    if secret := config.load().remote.secret:
-        from .sagemaker import read_secret  # noqa: PLC0415 - there is no AWS on Kubernetes
+    if config.load().remote.secret:
+        from .sagemaker import take_secret  # noqa: PLC0415 - there is no AWS on Kubernetes
 
-        os.environ.update(read_secret(secret))
-        config.load.cache_clear()
+        take_secret()
     sent, here = os.environ.get(COMMIT), environment.commit().id
     if sent and sent != here:
         raise GateRefused(

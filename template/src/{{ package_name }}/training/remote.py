@@ -69,12 +69,17 @@ def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> dict[st
         )
     _refuse_what_is_only_here(settings)
     options = {"no_promote": not promote, "allow_dirty": allow_dirty}
-    variables = {
+    job = {
         NAME: f"{MODEL}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         COMMIT: "" if allow_dirty else commit.id or "",
         OPTIONS: " ".join(option for option, given in options.items() if given),
-        "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"],
-    } | {
+    }
+    return {variable: value for variable, value in (job | _variables()).items() if value}
+
+
+def _variables() -> dict[str, str]:
+    """Return what goes along of this environment: the tracking server, and settings."""
+    variables = {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} | {
         variable: value
         for variable, value in os.environ.items()
         if variable.lower().startswith(PREFIX)
@@ -86,7 +91,20 @@ def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> dict[st
                 f"{variable} holds a password, which all who may look at jobs could read. Leave it "
                 "out, and give it to the job as a secret ([remote] secret, or train-job.yaml)."
             )
-    return {variable: value for variable, value in variables.items() if value}
+    return variables
+
+
+def deploy(settings: Settings) -> str:
+    """Let an endpoint of SageMaker answer from the project's image, and return what it is at.
+
+    Raises
+    ------
+    UsageError
+        AWS refuses, or the endpoint could not answer; then the image before it still does.
+    """
+    place = import_module(".sagemaker", __package__)
+    said: str = place.deploy(MODEL, _variables(), settings.remote)
+    return said
 
 
 def _refuse_what_is_only_here(settings: Settings) -> None:

@@ -1,17 +1,22 @@
-"""Training on Amazon SageMaker, in the project's own container.
+"""Training on Amazon SageMaker, in the project's own container, and an endpoint that answers there.
 
 Credentials and region come from where all AWS tools find them; `[remote]` says the rest.
 """
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from ..utils.config import Remote
+from ..utils import config
+from ..utils.config import Remote, Settings
+from ..utils.environment import ENDPOINT
 from ..utils.errors import UsageError
 
 STOP = "aws sagemaker stop-training-job --training-job-name {name}"
@@ -28,9 +33,7 @@ def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     UsageError
         A setting is missing, or AWS refuses: no credentials, no such role, no right.
     """
-    for setting in ("role", "output"):
-        if not getattr(remote, setting):
-            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
+    _need(remote, "role", "output")
     with _explained():
         boto3.client("sagemaker").create_training_job(**_request(name, variables, remote))
 
@@ -48,11 +51,65 @@ def look(name: str) -> tuple[str, bool, str | None]:
     return said, True, None if status == "Completed" else job.get("FailureReason") or status
 
 
-def read_secret(name: str) -> dict[str, str]:
-    """Return the variables that a secret of AWS Secrets Manager holds."""
+def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
+    """Let the endpoint of this name answer from the image, and return what was done.
+
+    An endpoint that is there goes on answering until the new machine does, or for good where that
+    never happens. An image takes each new champion by itself: only another image, machine or
+    setting is news.
+
+    Raises
+    ------
+    UsageError
+        A setting is missing, AWS refuses, or the image did not answer.
+    """
+    _need(remote, "role", "image")
+    container = {"Image": remote.image, "Environment": variables | {ENDPOINT: name}}
+    model = {"ExecutionRoleArn": remote.role, "PrimaryContainer": container} | _network(remote)
+    told = json.dumps([model, remote.instance], sort_keys=True)
+    made = f"{name}-{sha256(told.encode()).hexdigest()[:12]}"
+    variant = {"VariantName": "service", "ModelName": made, "InitialInstanceCount": 1}
+    variants = [variant | {"InstanceType": remote.instance}]
     with _explained():
-        found = boto3.client("secretsmanager").get_secret_value(SecretId=name)
-    return dict(json.loads(found["SecretString"]))
+        client = boto3.client("sagemaker")
+        found = client.list_endpoints(NameContains=name)["Endpoints"]
+        if name not in [one["EndpointName"] for one in found]:
+            change = client.create_endpoint
+        elif client.describe_endpoint(EndpointName=name)["EndpointConfigName"] == made:
+            return f"The endpoint {name} has this image and takes the new champion by itself."
+        else:
+            change = client.update_endpoint
+        known = client.list_endpoint_configs(NameContains=made)["EndpointConfigs"]
+        if not known:
+            client.create_model(ModelName=made, **model)
+            client.create_endpoint_config(EndpointConfigName=made, ProductionVariants=variants)
+        change(EndpointName=name, EndpointConfigName=made)
+        sys.stderr.write(f"Endpoint {name}: waiting until {made} answers.\n")
+        try:
+            client.get_waiter("endpoint_in_service").wait(EndpointName=name)
+        except WaiterError:
+            why = client.describe_endpoint(EndpointName=name).get("FailureReason", "too slow")
+            raise UsageError(
+                f"The endpoint {name} does not answer from {remote.image}: {why} "
+                f"Its output: aws logs tail /aws/sagemaker/Endpoints/{name}"
+            ) from None
+    return f"The endpoint {name} answers from {remote.image}."
+
+
+def take_secret() -> Settings:
+    """Put the variables of the secret that `[remote]` names in force, and return the settings."""
+    if name := config.load().remote.secret:
+        with _explained():
+            found = boto3.client("secretsmanager").get_secret_value(SecretId=name)
+        os.environ.update(json.loads(found["SecretString"]))
+        config.load.cache_clear()
+    return config.load()
+
+
+def _need(remote: Remote, *settings: str) -> None:
+    for setting in settings:
+        if not getattr(remote, setting):
+            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
 
 
 def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, Any]:
@@ -77,12 +134,12 @@ def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, 
     if remote.channels:
         channels = remote.channels.items()
         request["InputDataConfig"] = [_channel(table, uri) for table, uri in channels]
-    if remote.subnets:
-        request["VpcConfig"] = {
-            "Subnets": remote.subnets,
-            "SecurityGroupIds": remote.security_groups,
-        }
-    return request
+    return request | _network(remote)
+
+
+def _network(remote: Remote) -> dict[str, Any]:
+    private = {"Subnets": remote.subnets, "SecurityGroupIds": remote.security_groups}
+    return {"VpcConfig": private} if remote.subnets else {}
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ TELLING = [
     "xgboost",
 ]
 """Packages whose version can change a prediction."""
+ENDPOINT = "SAGEMAKER_ENDPOINT"
+"""A variable that tells the service that it is one, and its name."""
 
 
 @dataclass(frozen=True)
