@@ -1,6 +1,6 @@
 """An ensemble trained on all cores beside the same one trained model by model.
 
-    uv run python benchmarks/ensemble.py [--models 50] [--rows 20000]
+    uv run python benchmarks/ensemble.py [--models 50] [--rows 20000 100000]
 
 A default project is made and set up; only the step `fit` is timed, which brings in the processes,
 trains the members and records them. The digests of all members must be the same.
@@ -43,23 +43,26 @@ def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, default=50)
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 100_000])
     options = parser.parse_args()
     os.environ.pop("VIRTUAL_ENV", None)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         copy(project)
-        config = project / "src/shipment_delays/resources/config.toml"
-        config.write_text(config.read_text().replace("sample:20000", f"sample:{options.rows}"))
         run("make", "setup", cwd=project)
+        config = project / "src/shipment_delays/resources/config.toml"
+        default = config.read_text()
         print("| models | rows | one by one, s | on all cores, s | ratio | same to the bit |")
         print("| --- | --- | --- | --- | --- | --- |")
-        one, alone = train(project, options.models, 1)
-        many, beside = train(project, options.models, -1)
-        print(
-            f"| {len(beside)} | {options.rows:,} | {one:.1f} | {many:.1f} | {many / one:.2f} "
-            f"| {'yes' if alone == beside else 'NO'} |"
-        )
+        for rows in options.rows:
+            config.write_text(default.replace("sample:20000", f"sample:{rows}"))
+            run("make", "data", cwd=project)
+            one, alone = train(project, options.models, 1)
+            many, beside = train(project, options.models, -1)
+            print(
+                f"| {len(beside)} | {rows:,} | {one:.1f} | {many:.1f} | {many / one:.2f} "
+                f"| {'yes' if alone == beside else 'NO'} |"
+            )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def environment_restored(project: Project) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("environment_restored")
-@pytest.mark.parametrize("library", ["lightgbm", pytest.param("xgboost", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("library", IN_PLACE_OF)
 def test_another_library_takes_one_edit(project: Project, library: str) -> None:
     imports, call = IN_PLACE_OF[library]
     model = project.source / "estimators" / "model.py"

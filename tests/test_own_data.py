@@ -12,8 +12,8 @@ from conftest import ROOT, Project
 SHARED = Path(os.environ.get("SLIPWAY_DATA", ROOT.parent / "shared" / "data"))
 SMALL = {
     "iris": (datasets.load_iris, "classification"),
-    "breast_cancer": (datasets.load_breast_cancer, "classification"),
     "diabetes": (datasets.load_diabetes, "regression"),
+    "breast_cancer": (datasets.load_breast_cancer, "classification"),
 }
 LARGE = {
     "titanic": ("titanic.csv", ["--target", "survived"], "classification"),
@@ -43,7 +43,9 @@ def live_through(project: Project, file: Path, roles: list[str], task: str) -> N
     assert len(pd.read_csv(project.path / "predictions.csv")) == scored["scored"]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", ["iris", "diabetes", pytest.param("breast_cancer", marks=pytest.mark.long)]
+)
 def test_data_that_comes_with_scikit_learn(project: Project, tmp_path: Path, name: str) -> None:
     load, task = SMALL[name]
     file = tmp_path / f"{name}.csv"

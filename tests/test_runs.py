@@ -17,8 +17,6 @@ import pytest
 
 from conftest import Project, environment
 
-KILLS = 20
-
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
     """Start one of the project's commands and return at once."""
@@ -64,8 +62,11 @@ def path_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-def test_a_training_killed_at_any_moment_leaves_nothing_half_made(trained: Project) -> None:
-    """`kill -9` twenty times, spread over the whole of a training."""
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.long)])
+def test_a_training_killed_at_any_moment_leaves_nothing_half_made(
+    trained: Project, kills: int
+) -> None:
+    """`kill -9` some times, spread over the whole of a training."""
     trained.replace(trained.config, "sample:20000", "sample:2000")
     trained.json("data", "ingest")
     begun = time.perf_counter()
@@ -74,9 +75,9 @@ def test_a_training_killed_at_any_moment_leaves_nothing_half_made(trained: Proje
     dice = random.Random(7)
     known, left = whole_versions(trained), 0
 
-    for number in range(KILLS):
+    for number in range(kills):
         training = start(trained, "train", "--allow-dirty")
-        time.sleep(duration * (0.3 + 0.7 * (number + dice.random()) / KILLS))
+        time.sleep(duration * (0.3 + 0.7 * (number + dice.random()) / kills))
         training.kill()
         training.communicate()
         versions = whole_versions(trained)
@@ -283,12 +284,15 @@ def other_package(clone: Project) -> None:
     metadata.write_text(text.replace(f"\nVersion: {version}", "\nVersion: 1.2.3", 1))
 
 
+CHANGED = {"uncommitted files", "golden answers"}
+
+
 @pytest.mark.parametrize(
     ("change", "verdict", "named"),
     [
-        (other_features, "different", {"uncommitted files", "golden answers"}),
-        (other_model, "different", {"uncommitted files", "golden answers"}),
-        (other_rule, "different", {"uncommitted files", "golden answers"}),
+        pytest.param(other_features, "different", CHANGED, marks=pytest.mark.long),
+        pytest.param(other_model, "different", CHANGED, marks=pytest.mark.long),
+        (other_rule, "different", CHANGED),
         (other_settings, "identical", {"uncommitted files"}),
         (other_package, "identical", {"scikit-learn"}),
     ],

@@ -21,7 +21,6 @@ from serve import Service, crowd, serving
 from conftest import Project
 
 Row = dict[str, Any]
-KILLS = 10
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +86,12 @@ def replayed(project: Project, names: list[str]) -> Counter[str]:
     return Counter(verdicts)
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_kill_9_under_load_loses_no_acknowledged_prediction(
-    trained: Project, sent: list[Row]
+    trained: Project, sent: list[Row], kills: int
 ) -> None:
     kept: list[str] = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         with serving(trained) as service, load(service, sent) as answers:
             wait_for(lambda: acknowledged(answers))
             time.sleep(random.uniform(0.1, 0.5))
@@ -109,6 +109,7 @@ def test_kill_9_under_load_loses_no_acknowledged_prediction(
 def test_promotion_and_rollback_under_load_fail_no_request(
     trained: Project, sent: list[Row]
 ) -> None:
+    """Nor does a champion with one changed byte, which never answers."""
     assert trained.json("train", "--no-promote")["version"] == 2
     fast = {f"{trained.package.upper()}__SERVICE__POLL_SECONDS": "0.1"}
     with serving(trained, **fast) as service, load(service, sent, clients=4) as answers:
@@ -116,28 +117,19 @@ def test_promotion_and_rollback_under_load_fail_no_request(
         wait_for(lambda: service.get("/model").body["version"] == 2)
         trained.cli("rollback")
         wait_for(lambda: service.get("/model").body["version"] == 1)
-    assert {code for code, _ in answers} == {200}
-    assert {body["model"]["version"] for _, body in answers} == {1, 2}
-    found = journal(trained, "SELECT DISTINCT version FROM predictions ORDER BY version")
-    assert found == [1, 2]
-
-
-def test_a_candidate_with_a_changed_byte_never_answers(trained: Project, sent: list[Row]) -> None:
-    trained.json("train", "--no-promote")
-    fast = {f"{trained.package.upper()}__SERVICE__POLL_SECONDS": "0.1"}
-    with serving(trained, **fast) as service:
-        trained.cli("promote", "2", "--allow-dirty")
-        wait_for(lambda: service.get("/model").body["version"] == 2)
-        trained.cli("rollback")
-        wait_for(lambda: service.get("/model").body["version"] == 1)
+        switched = len(answers) + 4  # each client may hold one from before
         for model in (trained.path / "var").rglob("model.onnx"):
             spoilt = bytearray(model.read_bytes())
             spoilt[len(spoilt) // 2] ^= 1
             model.write_bytes(spoilt)
         point_champion_to(trained, 2)
         wait_for(lambda: "Digest gate" in service.log.read_text())
-        assert service.get("/model").body["version"] == 1
-        assert service.ids(sent[:5])
+        wait_for(lambda: len(answers) > switched + 100)
+    assert {code for code, _ in answers} == {200}
+    assert {body["model"]["version"] for _, body in answers[switched:]} == {1}
+    assert {body["model"]["version"] for _, body in answers} == {1, 2}
+    found = journal(trained, "SELECT DISTINCT version FROM predictions ORDER BY version")
+    assert found == [1, 2]
 
 
 def test_the_service_goes_on_without_mlflow(trained: Project, sent: list[Row]) -> None:
