@@ -7,9 +7,9 @@ UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
 DO := $(UV) run --quiet
 # The long way round: every engine, and what is missing is a failure instead of a skip.
 FULL := $(filter 1,$(SLIPWAY_FULL))
-# Three files of tests at a time, in the order of tests/conftest.py: on two cores, as a sixth of
+# Four files of tests at a time, in the order of tests/conftest.py: on two cores, as a good part of
 # the time is spent waiting. The page on the pitfalls is written by one process that saw them all.
-WORKERS := $(if $(SLIPWAY_WRITE_DOCS),0,3)
+WORKERS := $(if $(SLIPWAY_WRITE_DOCS),0,4)
 PYTEST := $(if $(FULL),--group engines) pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DEMO := build/demo
 

@@ -412,14 +412,14 @@ def test_a_line_that_is_broken_fails(hollow: Project, tmp_path: Path, broken: st
 
 
 def test_a_failing_check_stops_everything_behind_it(project: Project, tmp_path: Path) -> None:
-    project.write("tests/code/test_a.py", "def test_a() -> None:\n    assert not list(range(3))\n")
+    project.write("tests/code/test_a.py", "import os\n")
     commit(project)
-    run = Run(project, tmp_path, asked("image"), env={"PYTEST_ADDOPTS": "-x"})
+    run = Run(project, tmp_path, asked("image"))
     results = run.workflow("ci.yml")
 
     assert results.pop("check") == "failure"
     assert set(results.values()) == {"skipped"}
-    assert "FAILED tests/code/test_a.py::test_a" in run.logs["check"]
+    assert "F401" in run.logs["check"]
     assert not run.artifact("wheel").exists()
 
 

@@ -33,7 +33,7 @@ LIVES: dict[str, dict[str, Any]] = {
     scope="module",
     params=[
         "default",
-        "regression-rest",
+        pytest.param("regression-rest", marks=pytest.mark.long),
         pytest.param("classification-batch", marks=pytest.mark.long),
     ],
 )
