@@ -7,10 +7,10 @@ UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
 DO := $(UV) run --quiet
 # The long way round: every engine, and what is missing is a failure instead of a skip.
 FULL := $(filter 1,$(SLIPWAY_FULL))
-# Four files of tests at a time, in the order of tests/conftest.py: on two cores, as a good part of
+# Three files of tests at a time, in the order of tests/conftest.py: on two cores, as a sixth of
 # the time is spent waiting. The page on the pitfalls is written by one process that saw them all.
-WORKERS := $(if $(SLIPWAY_WRITE_DOCS),0,4)
-PYTEST := $(if $(FULL),--group engines) pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+WORKERS := $(if $(SLIPWAY_WRITE_DOCS),0,3)
+PYTEST := $(if $(FULL),--group engines) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 DEMO := build/demo
 
 help: ## List the targets
@@ -32,7 +32,7 @@ test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARG
 	$(DO) $(PYTEST) $(ARGS)
 
 matrix: | $(UV) ## The long mode: the life of a project for every combination of answers
-	SLIPWAY_FULL=1 $(DO) --group engines pytest -n $(WORKERS) --dist loadgroup -m long $(ARGS)
+	SLIPWAY_FULL=1 $(DO) --group engines pytest -n $(WORKERS) --dist loadfile -m long $(ARGS)
 
 lint: | $(UV) ## Style, likely bugs, formatting and types
 	$(DO) ruff check --extend-ignore N999 .

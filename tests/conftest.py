@@ -35,17 +35,21 @@ LONGEST = [
 """Files whose tests take minutes, the longest first."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one worker, the longest first; and what scores in Spark to a single one.
-
-    Only one of them has to make the project with Spark then, and none ends long before the others.
-    """
+    """Start with the longest files, so that no worker ends long before the others."""
     places = {name: place for place, name in enumerate(LONGEST)}
-    for item in items:
-        on_spark = "spark_project" in getattr(item, "fixturenames", [])
-        item.add_marker(pytest.mark.xdist_group("test_spark" if on_spark else item.path.stem))
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one worker, and all that scores in Spark to a single one."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "spark" if "_spark" in nodeid else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 def environment() -> dict[str, str]:

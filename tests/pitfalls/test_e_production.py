@@ -248,9 +248,7 @@ def test_figures_without_the_version(trained: Project, stopped: Stopped, sent: l
 
 
 @pytest.mark.pitfall("E14", "executors with another scikit-learn than at training", gate="predict")
-def test_another_library_on_the_cluster(
-    spark_project: Project, stopped: Stopped, tmp_path: Path
-) -> None:
+def test_another_library_in_spark(spark_project: Project, stopped: Stopped, tmp_path: Path) -> None:
     spark_project.cli("data", "sample", tmp_path / "rows.parquet", "--rows", "100")
     other = tmp_path / "scikit_learn-1.8.0.dist-info"
     other.mkdir()

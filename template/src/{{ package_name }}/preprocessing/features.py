@@ -12,7 +12,7 @@ from ..data.columns import Columns
 class DateParts(TransformerMixin, BaseEstimator):
     """Turns each date into hour, weekday, day of the year and days since 2000."""
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> "DateParts":  # noqa: ARG002
+    def fit(self, X: pd.DataFrame, y: object = None) -> "DateParts":  # noqa: ARG002 - scikit-learn's
         """Remember the names of the columns; nothing else is learnt."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
@@ -26,7 +26,7 @@ class DateParts(TransformerMixin, BaseEstimator):
             parts += [date.hour, date.day_of_week, date.day_of_year, days]
         return np.column_stack([part.to_numpy(dtype="float64") for part in parts])
 
-    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002 - scikit-learn's
         """Return the names of the columns that `transform` makes."""
         parts = ["hour", "weekday", "day_of_year", "days"]
         return np.array([f"{c}_{p}" for c in self.feature_names_in_ for p in parts], dtype=object)

@@ -76,7 +76,7 @@ class _Router(BaseEstimator):
     def __init__(self, models: dict[int, BaseEstimator]) -> None:
         self.models = models
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:  # noqa: ARG002
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:  # noqa: ARG002 - scikit-learn's
         """Do nothing: the models are fitted."""
         return self
 

@@ -24,7 +24,7 @@ from ..utils.config import Settings
 from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
-from . import promotion, registry
+from . import gates, promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, write_extras
 from .convert import differs, to_graph
 from .dataset import Dataset, load_dataset, refuse_leaks
@@ -87,7 +87,7 @@ def train(
             metrics = evaluate(estimator, dataset, settings.data.task)
             part = dataset.part("validation")
             champion = registry.alias(client, registry.CHAMPION)
-            if rival := promotion.champion_scores(champion, dataset.columns, part, settings):
+            if rival := gates.champion_scores(champion, dataset.columns, part, settings):
                 metrics["champion"] = rival.metrics
         with steps.step("explain"):
             importance = column_importance(estimator, part, seeds["importance"])

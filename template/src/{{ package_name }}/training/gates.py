@@ -1,0 +1,149 @@
+"""What speaks against a version that is to answer for production."""
+
+import timeit
+from collections.abc import Iterator
+
+import numpy as np
+import pandera.pandas as pa
+
+from ..data.columns import Columns
+from ..utils.config import Promotion, Settings
+from ..utils.errors import GateRefused
+from . import registry
+from .artifact import Artifact
+from .dataset import Part, load_dataset
+from .evaluation import PRIMARY, Scores, advantage, judge, make_dummy, score
+from .record import Record
+from .registry import Registered
+
+CHANCE = 2.0
+"""Standard errors beyond which a difference is no chance."""
+COLLAPSE = 4.0
+"""The same for one of many slices, of which some look bad by chance."""
+
+
+def objections(
+    candidate: Registered,
+    champion: Registered | None,
+    settings: Settings,
+    schema: pa.DataFrameSchema,
+    *,
+    allow_dirty: bool,
+) -> Iterator[str]:
+    """Yield what speaks against a version, on the validation rows of its own data.
+
+    Parameters
+    ----------
+    champion
+        Which it would replace; None where it replaces nobody.
+    allow_dirty
+        Whether a model made from uncommitted code may do so.
+
+    Raises
+    ------
+    GateRefused
+        It can't be judged: its record, its files or its columns are not what they must be.
+    """
+    record = registry.record(candidate.run_id)
+    if gaps := record.gaps():
+        raise GateRefused(f"Record gate: the run's record lacks {', '.join(gaps)}; train anew.")
+    artifact = registry.fetch(candidate, settings)
+    versions = {name: table.version for name, table in record.data.items()}
+    dataset = load_dataset(settings, schema, versions)
+    if artifact.columns != dataset.columns:
+        raise GateRefused(
+            "Schema gate: the version was trained with other columns than schema.py and [data] "
+            "declare now; train anew."
+        )
+    part = dataset.part("validation")
+    dummy = judge(make_dummy(artifact.about.task).fit(*dataset.part("train")), *part)
+    scores = _score(artifact, part)
+    best = champion_scores(champion, artifact.columns, part, settings)
+    yield from _losing(scores, dummy, best, PRIMARY[artifact.about.task], settings.promotion)
+    yield from _collapsed(scores, dummy, part, artifact.columns, settings.promotion.slice_rows)
+    yield from _too_slow(artifact, part, record, settings)
+    if best is not None and not allow_dirty:  # the first model of its kind replaces nobody
+        yield from _uncommitted(record)
+
+
+def champion_scores(
+    champion: Registered | None, columns: Columns, part: Part, settings: Settings
+) -> Scores | None:
+    """Let the champion answer the same rows; None where it can't, or was made for other columns.
+
+    A champion that can't be loaded any more is no obstacle to the next one.
+    """
+    if champion is None:
+        return None
+    try:
+        artifact = registry.fetch(champion, settings, lenient=True)
+    except GateRefused:
+        return None
+    return _score(artifact, part) if artifact.columns == columns else None
+
+
+def _score(artifact: Artifact, part: Part) -> Scores:
+    return score(artifact.answer(part.inputs), artifact.about.classes, part.target)
+
+
+def _losing(
+    scores: Scores, dummy: Scores, champion: Scores | None, metric: str, limits: Promotion
+) -> Iterator[str]:
+    ours, least = scores.metrics[metric], dummy.metrics[metric]
+    if not advantage(scores.losses, dummy.losses) > CHANCE:  # also where it is not a number
+        yield (
+            f"Baseline gate: {metric} {ours:.4f} on {len(scores.losses)} validation rows is "
+            f"not better than the dummy's {least:.4f} by more than chance."
+        )
+    if limits.threshold is not None and ours > limits.threshold:
+        yield f"Threshold gate: {metric} {ours:.4f} is above the limit {limits.threshold:.4f}."
+    if champion and ours > champion.metrics[metric] * (1 + limits.champion_tolerance):
+        yield (
+            f"Champion gate: {metric} {ours:.4f} is worse than the champion's "
+            f"{champion.metrics[metric]:.4f} on the same validation rows."
+        )
+
+
+def _collapsed(
+    scores: Scores, dummy: Scores, part: Part, columns: Columns, least_rows: int
+) -> Iterator[str]:
+    """Name the first category for which the dummy is better."""
+    for name in columns.of("category"):
+        for label, rows in part.inputs.groupby(name).indices.items():
+            if len(rows) < least_rows:
+                continue
+            if advantage(scores.losses[rows], dummy.losses[rows]) < -COLLAPSE:
+                yield (
+                    f"Slice gate: where {name} is {label!r} ({len(rows)} validation rows) the "
+                    "model is worse than the dummy."
+                )
+                return
+
+
+def _too_slow(artifact: Artifact, part: Part, record: Record, settings: Settings) -> Iterator[str]:
+    limit, budgets, row = settings.service.latency_budget_ms, settings.budgets, part.inputs.head(1)
+    if limit is not None:
+        taken = 1000 * np.median(timeit.repeat(lambda: artifact.answer(row), number=1, repeat=30))
+        if taken > limit:
+            yield f"Latency gate: one row takes {taken:.1f} ms here, the budget is {limit:g} ms."
+    if record.seconds["data"] > budgets.data_seconds:
+        yield (
+            f"Budget gate: reading the data took {record.seconds['data']:.1f} s, "
+            f"[budgets] data_seconds is {budgets.data_seconds:g}."
+        )
+    for step, seconds in record.feature_seconds.items():
+        if seconds > budgets.feature_seconds:
+            yield (
+                f"Budget gate: the step {step!r} of features.py takes {seconds:.1f} s for a "
+                f"million rows, [budgets] feature_seconds is {budgets.feature_seconds:g}."
+            )
+
+
+def _uncommitted(record: Record) -> Iterator[str]:
+    if record.commit is None:
+        yield "Commit gate: the project has no commit; commit, or pass --allow-dirty."
+    elif record.changes:
+        yield (
+            f"Commit gate: {record.changes} file(s) differed from commit {record.commit[:8]}; "
+            "commit and train anew, or pass --allow-dirty."
+        )
