@@ -137,6 +137,7 @@ def dask(project: Project, tmp_path: Path) -> Iterator[str]:
     project.run("uv", "sync", "--quiet", "--frozen")
 
 
+@pytest.mark.long
 def test_a_cluster_trains_the_same_models(project: Project, dask: str) -> None:
     say(project, candidates(MODELS))
     there = f"{project.package.upper()}__ENSEMBLE__SCHEDULER"

@@ -190,20 +190,18 @@ def test_a_setting_that_does_not_fit_the_project_is_one_clear_message(
     assert project.versions() == []
 
 
-def test_a_file_that_is_no_table_is_one_clear_message(trained: Project, samples: Path) -> None:
+def test_a_file_that_is_no_table_is_one_clear_message(trained: Project) -> None:
     damaged = {
         "empty.csv": b"",
-        "header.csv": (samples / "rows.csv").read_bytes().splitlines(keepends=True)[0],
         "binary.csv": bytes(range(256)) * 20,
         "rows.parquet": b"no parquet",
-        "other.csv": b"a,b\n1,2\n",
     }
     for name, content in damaged.items():
         (trained.path / name).write_bytes(content)
 
         done = trained.cli("predict", name, "out.csv", code=2)
 
-        assert name in done.stderr or "distance_km" in done.stderr, done.stderr
+        assert name in done.stderr
         assert not (trained.path / "out.csv").exists()
 
 

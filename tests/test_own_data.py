@@ -63,6 +63,7 @@ def test_data_as_people_have_it(project: Project, name: str) -> None:
     live_through(project, SHARED / file, roles, task)
 
 
+@pytest.mark.long
 def test_an_adopted_project_passes_its_own_checks(project: Project, tmp_path: Path) -> None:
     """The tests, linters and types hold for other columns; what was written is formatted."""
     file = tmp_path / "iris.csv"

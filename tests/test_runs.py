@@ -71,7 +71,7 @@ def path_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_a_training_killed_at_any_moment_leaves_nothing_half_made(
     trained: Project, kills: int
 ) -> None:
