@@ -28,6 +28,7 @@ def predictions(project: Project, source: Path, version: int) -> bytes:
 # ---------------------------------------------------------------- promotion
 
 
+@pytest.mark.long
 def test_promote_and_rollback_move_the_champion(trained: Project, samples: Path) -> None:
     asked = samples / "rows.csv"
     first = predictions(trained, asked, 1)

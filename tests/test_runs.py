@@ -71,17 +71,15 @@ def path_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_a_training_killed_at_any_moment_leaves_nothing_half_made(
-    trained: Project, kills: int
-) -> None:
-    """`kill -9` some times, at any moment of each of its steps."""
+@pytest.mark.long
+def test_a_training_killed_at_any_moment_leaves_nothing_half_made(trained: Project) -> None:
+    """`kill -9` twenty times, at any moment of its steps; tests/pitfalls does so once."""
     trained.replace(trained.config, "sample:20000", "sample:2000")
     trained.json("data", "ingest")
     dice = random.Random(7)
     known, left = whole_versions(trained), 0
 
-    for number in range(kills):
+    for number in range(20):
         training = start(trained, "train", "--allow-dirty")
         wait_until(training, STEPS[number % len(STEPS)])
         time.sleep(dice.random() * 0.5)
@@ -123,7 +121,7 @@ RUN_STATUS = "SELECT status FROM runs WHERE run_uuid IN ({})"
 PENDING = "SELECT 1 FROM logged_models WHERE status = 1 AND lifecycle_stage = 'active'"
 
 
-@pytest.mark.parametrize("step", ["fit", "record"])
+@pytest.mark.parametrize("step", [pytest.param("fit", marks=pytest.mark.long), "record"])
 def test_a_training_that_is_told_to_stop_says_so(trained: Project, step: str) -> None:
     training = start(trained, "train")
     wait_until(training, step)
