@@ -42,6 +42,7 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "ops/monitoring/*": lambda a: a["delivery"] != "batch",
     "src/*/service/batch.py": lambda a: a["delivery"] != "rest" or a["scale"] == "spark",
     "src/*/service/spark.py": lambda a: a["scale"] == "spark",
+    "src/*/service/executor.py": lambda a: a["scale"] == "spark",
     "tests/service/test_app.py": lambda a: a["delivery"] != "batch",
     "tests/service/test_batching.py": lambda a: a["delivery"] != "batch",
     "tests/service/test_journal.py": lambda a: a["delivery"] != "batch",

@@ -156,7 +156,7 @@ def test_a_worker_that_dies_costs_nothing(
     assert_same(json.loads(said.splitlines()[-1]), one)
 
 
-def test_the_newest_version_of_a_delta_table_is_read_without_extra_jars(
+def test_delta_and_folders_of_parquet_are_read_without_extra_jars(
     spark_project: Project, tmp_path: Path
 ) -> None:
     rows = pd.read_parquet(sample(spark_project, tmp_path / "rows.parquet", 2_000))
@@ -170,13 +170,20 @@ def test_the_newest_version_of_a_delta_table_is_read_without_extra_jars(
     assert many["scored"] == 2_000
     assert_same(many, one, by="shipment_id")
 
+    parts = tmp_path / "parts.parquet"  # a folder with a column in the names of its folders
+    rows.to_parquet(parts, partition_cols=["goods"], index=False)
+    many = spark_project.json("predict", parts, tmp_path / "many.parquet", *local, **HERE)
+    assert many["scored"] == 2_000
+    assert_same(many, one, by="shipment_id")
+
 
 @pytest.mark.parametrize(
     ("source", "output", "said"),
     [
         pytest.param("nowhere.csv", "out.csv", "nowhere.csv", marks=pytest.mark.long),
         pytest.param("narrow.csv", "out.csv", "lacks the column carrier", marks=pytest.mark.long),
-        pytest.param("ragged.csv", "out.csv", "failed: ", marks=pytest.mark.long),
+        ("ragged.csv", "out.csv", "failed: "),
+        ("spoilt.parquet", "out.parquet", "spoilt.parquet can't be read: "),
         ("rows.csv", "out.delta", "end in .csv or .parquet"),
     ],
 )
@@ -187,6 +194,9 @@ def test_what_cannot_be_scored_is_named_and_leaves_nothing(
     rows.drop(columns="carrier").to_csv(tmp_path / "narrow.csv", index=False)
     text = (tmp_path / "rows.csv").read_text()
     (tmp_path / "ragged.csv").write_text(f"{text}1,2,3\n")
+    rows.to_parquet(tmp_path / "spoilt.parquet")
+    with (tmp_path / "spoilt.parquet").open("r+b") as file:  # its footer stays
+        file.write(b"PAR1" + b"\xff" * 400)
     before = sorted(tmp_path.iterdir())
     done = spark_project.cli(
         "predict", tmp_path / source, tmp_path / output, "--spark", "local[1]", code=2, **HERE

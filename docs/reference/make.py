@@ -67,7 +67,8 @@ def commands() -> str:
     for name, (said, options, _) in main.COMMANDS.items():
         words = [name]
         for names, how in options:
-            value = how.get("metavar", names[0])
+            choices = f"{{{','.join(how['choices'])}}}" if "choices" in how else names[0]
+            value = how.get("metavar", choices)
             flag = names[-1] if "action" in how else f"{names[-1]} {value}"
             word = flag if names[0].startswith("-") else str(value)
             needed = how.get("required") or (names[0][0] != "-" and how.get("nargs") != "?")

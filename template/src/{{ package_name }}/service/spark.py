@@ -11,12 +11,12 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import distributions
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import pandas as pd
@@ -25,28 +25,29 @@ import pyarrow
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JError
-from pyspark import SparkFiles, StorageLevel
+from pyarrow.dataset import Dataset, ParquetFragmentScanOptions, dataset
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sql
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
+from ..data.sources import UNREADABLE
 from ..data.validation import declared_types
-from ..training.artifact import open_artifact
 from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
-from .batch import Scored, score_chunk
+from .batch import Scored
+from .executor import KEPT, PLACE, Summary, answer, numbered, read_and_answer
 from .scoring import Scorer, askable, label_text
 from .tally import Tally
 
-PLACE = "_place"
-"""Where Spark read a row: its partition in the upper bits, its number in there in the lower 33."""
-LOW = 2**33 - 1
+PARTS_PER_CORE = 4
 LOGGED_TWICE = [
     "org.apache.spark.executor.Executor",
     "org.apache.spark.scheduler.TaskSetManager",
+    "org.apache.spark.storage.BlockManager",
     "org.apache.spark.sql.execution.streaming.sinks.FileStreamSink",
 ]
 """They log, with its stack, what ends the command with one line anyway."""
@@ -77,17 +78,28 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     with _session(master, settings, scorer.artifact.digest) as spark:
-        rows = _read(spark, source)
-        if absent := [name for name in asked.columns if name not in rows.columns]:
+        found = _open(spark, source)
+        if absent := [name for name in asked.columns if name not in found.schema.names]:
             raise UsageError(f"{source} lacks the column {', '.join(absent)}.")
-        key = key if set(key.columns) <= set(rows.columns) else pa.DataFrameSchema()
-        names = [f"`{name.replace('`', '``')}`" for name in [*key.columns, *asked.columns]]
+        key = key if set(key.columns) <= set(found.schema.names) else pa.DataFrameSchema()
         kinds = _kinds(scorer, asked, key)
-        strict = settings.service.environment == "refuse"
-        model = (scorer.artifact.digest, scorer.version, strict)
-        answer = partial(_answer, model, asked, key, kinds)
-        answered = rows.select(*names, PLACE).mapInArrow(answer, from_arrow_schema(kinds))
-        return _write(spark, answered.persist(StorageLevel.DISK_ONLY), output, scorer.version)
+        model = (scorer.artifact.digest, scorer.version, settings.service.environment == "refuse")
+        answers = partial(answer, model, asked, key, kinds)
+        names = [*key.columns, *asked.columns]
+        if isinstance(found, DataFrame):
+            rows = found.select(*(f"`{name.replace('`', '``')}`" for name in names), PLACE)
+        else:
+            pieces = [one for file in found.get_fragments() for one in file.split_by_row_group()]
+            tasks = min(len(pieces), PARTS_PER_CORE * spark.sparkContext.defaultParallelism)
+            rows = spark.range(0, len(pieces), 1, max(tasks, 1))
+            scan = {"schema": found.schema, "columns": names, "use_threads": False}
+            scan["batch_size"] = settings.service.chunk_rows
+            scan["fragment_scan_options"] = ParquetFragmentScanOptions(pre_buffer=False)
+            answers = partial(read_and_answer, answers, pieces, scan)
+        answered = rows.mapInArrow(answers, from_arrow_schema(KEPT))
+        return _write(
+            spark, answered.persist(StorageLevel.DISK_ONLY), kinds, output, scorer.version
+        )
 
 
 @contextmanager
@@ -148,30 +160,45 @@ def _pack(folder: Path) -> Path:
     return packed
 
 
-def _read(spark: SparkSession, source: str) -> DataFrame:
-    """Return the rows as they stand in the source, text in a CSV, each with its place."""
+def _open(spark: SparkSession, source: str) -> DataFrame | Dataset:
+    """Return a table of files for the executors to read, or else the rows, each with its place.
+
+    Spark reads CSV, as text, and what is in an object store. To get a row of Parquet through its
+    JVM takes half as long as to score it.
+    """
+    local = "://" not in source
+    if local and not Path(source).exists():
+        raise UsageError(f"{source} does not exist.")
     if source.lower().endswith(".csv"):
         read = spark.read.csv(source, header=True, multiLine=True, escape='"', mode="FAILFAST")
         # Such a file is read by one task, as a line may end inside a value; many can score it.
         return read.withColumn(PLACE, sql.monotonically_increasing_id()).repartition(
-            4 * spark.sparkContext.defaultParallelism
+            PARTS_PER_CORE * spark.sparkContext.defaultParallelism
         )
-    reader = spark.read
-    files = [source]
-    if not source.lower().endswith((".parquet", ".pq")):
-        try:
-            table = DeltaTable(source)
-            table.to_pyarrow_dataset()  # refuses what plain Parquet can't tell: deletion vectors
-        except DeltaError as error:
-            shown = without_password(source)
-            raise UsageError(f"{shown}: Spark scores .csv, .parquet and Delta: {error}") from None
-        declared = StructType.fromJson(json.loads(table.schema().to_json()))
-        reader, files = reader.schema(declared).option("basePath", source), table.file_uris()
-    return reader.parquet(*files).withColumn(PLACE, sql.monotonically_increasing_id())
+    plain = source.lower().endswith((".parquet", ".pq"))
+    try:
+        if plain and local:
+            return dataset(Path(source).absolute(), format="parquet", partitioning="hive")
+        if plain:
+            rows = spark.read.parquet(source)
+        else:
+            table = DeltaTable(Path(source).absolute() if local else source)
+            found = table.to_pyarrow_dataset()  # refuses what plain Parquet can't tell, as Spark
+            if local:
+                return found
+            declared = StructType.fromJson(json.loads(table.schema().to_json()))
+            reader = spark.read.schema(declared).option("basePath", source)
+            rows = reader.parquet(*table.file_uris())
+    except (DeltaError, *UNREADABLE) as error:
+        shown = without_password(source)
+        raise UsageError(f"{shown}: Spark scores .csv, .parquet and Delta: {error}") from None
+    return rows.withColumn(PLACE, sql.monotonically_increasing_id())
 
 
-def _kinds(scorer: Scorer, asked: pa.DataFrameSchema, key: pa.DataFrameSchema) -> pyarrow.Schema:
-    """Return what executors give back. In each row one of the columns is filled."""
+def _kinds(
+    scorer: Scorer, asked: pa.DataFrameSchema, key: pa.DataFrameSchema
+) -> dict[str, pyarrow.Schema]:
+    """Return the columns of predictions (`good`) and of rejected rows (`bad`)."""
     whole, real, text = pyarrow.int64(), pyarrow.float64(), pyarrow.string()
     named = pd.DataFrame({n: pd.Series(dtype=kind) for n, kind in declared_types(key).items()})
     good = [
@@ -182,66 +209,36 @@ def _kinds(scorer: Scorer, asked: pa.DataFrameSchema, key: pa.DataFrameSchema) -
         ("model_version", whole),
     ]
     bad = [*((name, text) for name in asked.columns), ("row", whole), ("reason", text)]
-    structs = [("good", pyarrow.struct(good)), ("bad", pyarrow.struct(bad))]
-    return pyarrow.schema([*structs, ("tally", text)])
+    return {"good": pyarrow.schema(good), "bad": pyarrow.schema(bad)}
 
 
-@cache
-def _scorer(digest: str, version: int, strict: bool) -> Scorer:
-    """Return the scorer in an executor, proved once in each of its processes."""
-    return Scorer(open_artifact(Path(SparkFiles.get("model")), digest, strict=strict), version)
-
-
-def _answer(
-    model: tuple[str, int, bool],
-    asked: pa.DataFrameSchema,
-    key: pa.DataFrameSchema,
-    kinds: pyarrow.Schema,
-    batches: Iterable[pyarrow.RecordBatch],
-) -> Iterator[pyarrow.RecordBatch]:
-    """Yield, in an executor, the predictions and rejected rows of a partition, then its tally."""
-    scorer, tally = _scorer(*model), Tally(version=model[1])
-
-    def only(name: str, found: pyarrow.Array) -> pyarrow.RecordBatch:
-        filled = [
-            found if kind.name == name else pyarrow.nulls(len(found), kind.type) for kind in kinds
-        ]
-        return pyarrow.RecordBatch.from_arrays(filled, schema=kinds)
-
-    for batch in batches:
-        places = batch.column(PLACE).to_numpy()
-        good, bad, counts = score_chunk(batch, scorer, asked, key)
-        tally += counts
-        for name, found in {"good": good, "bad": bad}.items():
-            placed = found.assign(row=places[found["row"].to_numpy(dtype=int)])
-            fields = pyarrow.schema(kinds.field(name).type.fields)
-            rows = pyarrow.Table.from_pandas(placed, fields, preserve_index=False)
-            yield only(name, rows.to_struct_array().combine_chunks())  # texts come in pieces
-    yield only("tally", pyarrow.array([tally.model_dump_json()]))
-
-
-def _write(spark: SparkSession, answered: DataFrame, output: str, version: int) -> Scored:
-    """Write the predictions and the rejected rows, numbered as they stand in the source."""
-    counted = answered.where("tally is not null").select("tally").collect()
-    tally = sum((Tally.model_validate_json(row.tally) for row in counted), Tally(version=version))
-    place = sql.expr("coalesce(good.row, bad.row)")
-    placed = answered.where("tally is null").withColumn("place", place)
-    placed = placed.selectExpr("good", "bad", "shiftright(place, 33) part", f"place & {LOW} nth")
-    parts = placed.groupBy("part").agg(sql.max("nth") + 1, sql.count("good")).sort("part").collect()
-    rows, scored = sum(part[1] for part in parts), sum(part[2] for part in parts)
+def _write(
+    spark: SparkSession,
+    kept: DataFrame,
+    kinds: dict[str, pyarrow.Schema],
+    output: str,
+    version: int,
+) -> Scored:
+    """Write the predictions and the rejected rows."""
+    ended = kept.where("summary is not null").collect()
+    told = [Summary.model_validate_json(row.summary) for row in ended]
+    tally = sum((one.tally for one in told), Tally(version=version))
+    scored = sum(one.scored for one in told)
+    ends: dict[int, int] = {}
+    for source, end in chain.from_iterable(one.ends.items() for one in told):
+        ends[source] = max(ends.get(source, 0), end)
+    sources = sorted(ends)
+    starts = dict(zip(sources, accumulate((ends[one] for one in sources), initial=0), strict=False))
+    rows = sum(ends.values())
     if not rows:
         raise UsageError("The source holds no rows.")
-    before = accumulate((part[1] for part in parts), initial=0)
-    starts = [(part[0], start) for part, start in zip(parts, before, strict=False)]
-    start = sql.broadcast(spark.createDataFrame(starts, "part long, start long"))
-    placed = placed.join(start, "part").withColumn("row", sql.expr("start + nth"))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
     stem, _, kind = output.rpartition(".")
     rejects = f"{stem}.rejected.{kind}"
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
-        found = placed.where(f"{name} is not null").withColumn(
-            name, sql.col(name).withField("row", sql.col("row"))
-        )
-        _appear(spark, found.select(f"{name}.*") if wanted else None, path)
+        chunks = kept.select(name).where(f"{name} is not null")
+        found = chunks.mapInArrow(partial(numbered, starts), from_arrow_schema(kinds[name]))
+        _appear(spark, found if wanted else None, path)
     if not scored:
         raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
     aside = rejects if scored < rows else None
