@@ -359,13 +359,13 @@ def test_sagemaker_trains_registers_and_promotes(
 
 
 @heavy
-def test_an_endpoint_answers_from_the_image(
+def test_an_endpoint_answers_from_the_image(  # noqa: PLR0915 - one endpoint's life
     sagemaker: Project,
     platform: SageMaker,
     tracking: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Deployed at once, left alone by the next model, moved to the next image."""
+    """Deployed at once, left alone by the next model, moved to an image that answers."""
     import boto3
     from moto.sagemaker.models import sagemaker_backends
     from moto.sagemaker.responses import SageMakerResponse
@@ -373,28 +373,38 @@ def test_an_endpoint_answers_from_the_image(
     def update_endpoint(asked: SageMakerResponse) -> str:  # which moto lacks
         told = json.loads(asked.body)
         endpoint = backend.endpoints[told["EndpointName"]]
-        endpoint.endpoint_config_name = told["EndpointConfigName"]
+        if comes_up:  # AWS goes back to the old machine where the new one never answers
+            endpoint.endpoint_config_name = told["EndpointConfigName"]
         return json.dumps({"EndpointArn": endpoint.arn})
 
+    comes_up = True
     monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
     backend = sagemaker_backends["123456789012"]["eu-central-1"]
     session = boto3.Session("anybody", "anything", region_name="eu-central-1")
     secrets = session.client("secretsmanager", endpoint_url=platform.endpoint)
     secrets.create_secret(Name="ours", SecretString="{}")
-    elsewhere = platform.variables | tracking | {"SHIPMENT_DELAYS__REMOTE__SECRET": "ours"}
-    elsewhere |= {"SHIPMENT_DELAYS__PROMOTION__CHAMPION_TOLERANCE": "0.5"}
+    train = ("train", "--on", "sagemaker", "--deploy")
+    elsewhere = platform.variables | tracking
+    sent = len(platform.jobs)
+    assert "journal is missing" in sagemaker.cli(*train, code=2, **elsewhere).stderr
+    assert len(platform.jobs) == sent
+    first, newer, broken = (f"registry.example/shipment-delays:{n}" for n in (1, 2, 3))
+    image = "SHIPMENT_DELAYS__REMOTE__IMAGE"
+    elsewhere |= {"SHIPMENT_DELAYS__REMOTE__SECRET": "ours", image: first}
 
-    def deploy(**variables: str) -> str:
-        train = ("train", "--on", "sagemaker", "--deploy")
-        return sagemaker.cli(*train, **elsewhere, **variables).stdout
+    def deploy(what: str, code: int = 0) -> str:
+        variables = elsewhere | {image: what}
+        done = sagemaker.run(
+            sagemaker.path / ".venv/bin/python", "-c", script, code=code, **variables
+        )
+        return done.stdout + done.stderr
 
-    assert "endpoint shipment-delays answers from registry.example/shipment-delays:1" in deploy()
+    script = DEPLOY.format(package=sagemaker.package)
+    said = sagemaker.cli(*train, **elsewhere).stderr
+    assert f"endpoint shipment-delays answers from {first}" in said
     [model] = backend._models.values()
     container = model.primary_container
-    assert (container["Image"], model.execution_role_arn) == (
-        "registry.example/shipment-delays:1",
-        ROLE,
-    )
+    assert (container["Image"], model.execution_role_arn) == (first, ROLE)
 
     def start() -> tuple[subprocess.Popen[str], Path]:
         variables = elsewhere | container["Environment"]
@@ -423,14 +433,35 @@ def test_an_endpoint_answers_from_the_image(
         [(kept,)] = database.execute("SELECT id FROM predictions").fetchall()
     assert kept == answer["predictions"][0]["id"]
 
-    assert "has this image and takes the new champion by itself" in deploy()
-    newer = "registry.example/shipment-delays:2"
-    assert f"answers from {newer}" in deploy(SHIPMENT_DELAYS__REMOTE__IMAGE=newer)
+    def at() -> str:
+        [endpoint] = backend.endpoints.values()
+        [named] = backend.endpoint_configs[endpoint.endpoint_config_name].production_variants
+        its: str = backend._models[named["ModelName"]].primary_container["Image"]
+        return its
+
+    assert f"answers from {first}" in deploy(first)
+    assert len(backend.endpoint_configs) == 1
+    assert f"answers from {newer}" in deploy(newer)
+    assert at() == newer
+
+    comes_up = False
+    assert f"does not answer from {broken}: it is InService" in deploy(broken, code=1)
+    assert at() == newer
     [endpoint] = backend.endpoints.values()
-    named = backend.endpoint_configs[endpoint.endpoint_config_name].production_variants[0]
-    assert backend._models[named["ModelName"]].primary_container["Image"] == newer
+    endpoint.endpoint_status = "Failed"
+    assert f"answers from {newer}" in deploy(newer)
+    assert [one.endpoint_status for one in backend.endpoints.values()] == ["InService"]
+    assert at() == newer
 
 
+DEPLOY = """
+from {package}.training import remote, sagemaker
+from {package}.utils import config, errors
+try:
+    print(sagemaker.deploy("shipment-delays", remote._variables(), config.load().remote))
+except errors.UsageError as error:
+    raise SystemExit(str(error))
+"""
 EXAMPLE = """
 import json
 from {package}.data.columns import describe
@@ -460,7 +491,7 @@ def test_several_jobs_at_once_each_with_its_own_settings(
         subprocess.Popen(
             ["make", "--silent", "train", "ON=sagemaker", "ARGS=--json --no-promote"],
             cwd=sagemaker.path,
-            env=environment() | elsewhere | {"SHIPMENT_DELAYS__TRAINING__SEED": str(seed)},
+            env=environment() | elsewhere | {"SHIPMENT_DELAYS__SPLIT__SEED": str(seed)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

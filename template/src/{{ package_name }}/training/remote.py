@@ -26,31 +26,47 @@ POLL_SECONDS = 5
 
 
 def train_on(
-    platform: str, settings: Settings, *, promote: bool = True, allow_dirty: bool = False
+    platform: str,
+    settings: Settings,
+    *,
+    promote: bool = True,
+    allow_dirty: bool = False,
+    deploy: bool = False,
 ) -> Outcome:
     """Train in the project's image on `sagemaker` or `kubernetes`, and wait for the end.
+
+    Parameters
+    ----------
+    deploy
+        Let SageMaker's endpoint answer from that image, once the version is the champion.
 
     Raises
     ------
     UsageError
-        The job could not reach the tracking server or the data, or the platform refuses it.
+        The job could not reach the tracking server or the data, the platform refuses it, or the
+        endpoint does not answer.
     GateRefused
         The image can't hold what is here, as some of it is in no commit.
     Stop
         The job failed before there was a model.
     """
     place = import_module(f".{platform}", __package__)
+    if deploy and settings.remote.secret is None:  # before anything is paid for
+        place.need_journal(settings)
     variables = _prepare(settings, promote=promote, allow_dirty=allow_dirty)
     name, client = variables[NAME], connect(settings)
     place.submit(name, variables, settings.remote)
-    sys.stderr.write(f"Job {name}. Its output: {place.LOGS.format(name=name)}\n")
     try:
+        sys.stderr.write(f"Job {name}. Its output: {place.LOGS.format(name=name)}\n")
         failure = _wait(place, name)
     except BaseException:
         stop = place.STOP.format(name=name)
         sys.stderr.write(f"The job goes on, and so do its costs. To stop it: {stop}\n")
         raise
-    return _outcome(client, name, failure)
+    outcome = _outcome(client, name, failure)
+    if deploy and outcome.promoted:
+        sys.stderr.write(f"{place.deploy(MODEL, _variables(), settings.remote)}\n")
+    return outcome
 
 
 def _prepare(settings: Settings, *, promote: bool, allow_dirty: bool) -> dict[str, str]:
@@ -92,19 +108,6 @@ def _variables() -> dict[str, str]:
                 "out, and give it to the job as a secret ([remote] secret, or train-job.yaml)."
             )
     return variables
-
-
-def deploy(settings: Settings) -> str:
-    """Let an endpoint of SageMaker answer from the project's image, and return what it is at.
-
-    Raises
-    ------
-    UsageError
-        AWS refuses, or the endpoint could not answer; then the image before it still does.
-    """
-    place = import_module(".sagemaker", __package__)
-    said: str = place.deploy(MODEL, _variables(), settings.remote)
-    return said
 
 
 def _refuse_what_is_only_here(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
@@ -52,7 +52,7 @@ def look(name: str) -> tuple[str, bool, str | None]:
 
 
 def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
-    """Let the endpoint of this name answer from the image, and return what was done.
+    """Let the endpoint of this name answer from the image, and say so once it does.
 
     An endpoint that is there goes on answering until the new machine does, or for good where that
     never happens. An image takes each new champion by itself: only another image, machine or
@@ -72,28 +72,41 @@ def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
     variants = [variant | {"InstanceType": remote.instance}]
     with _explained():
         client = boto3.client("sagemaker")
-        found = client.list_endpoints(NameContains=name)["Endpoints"]
-        if name not in [one["EndpointName"] for one in found]:
-            change = client.create_endpoint
-        elif client.describe_endpoint(EndpointName=name)["EndpointConfigName"] == made:
-            return f"The endpoint {name} has this image and takes the new champion by itself."
-        else:
-            change = client.update_endpoint
-        known = client.list_endpoint_configs(NameContains=made)["EndpointConfigs"]
-        if not known:
+        there = _endpoint(client, name)
+        if there and there["EndpointStatus"] == "Failed":  # AWS lets nothing else be done with it
+            client.delete_endpoint(EndpointName=name)
+            client.get_waiter("endpoint_deleted").wait(EndpointName=name)
+            there = None
+        models = client.list_models(NameContains=made)["Models"]
+        if made not in [one["ModelName"] for one in models]:
             client.create_model(ModelName=made, **model)
+        if not client.list_endpoint_configs(NameContains=made)["EndpointConfigs"]:
             client.create_endpoint_config(EndpointConfigName=made, ProductionVariants=variants)
-        change(EndpointName=name, EndpointConfigName=made)
+        if there is None:
+            client.create_endpoint(EndpointName=name, EndpointConfigName=made)
+        elif there["EndpointConfigName"] != made:
+            client.update_endpoint(EndpointName=name, EndpointConfigName=made)
         sys.stderr.write(f"Endpoint {name}: waiting until {made} answers.\n")
-        try:
+        with suppress(WaiterError):
             client.get_waiter("endpoint_in_service").wait(EndpointName=name)
-        except WaiterError:
-            why = client.describe_endpoint(EndpointName=name).get("FailureReason", "too slow")
-            raise UsageError(
-                f"The endpoint {name} does not answer from {remote.image}: {why} "
-                f"Its output: aws logs tail /aws/sagemaker/Endpoints/{name}"
-            ) from None
+        now = client.describe_endpoint(EndpointName=name)
+    # Where an update fails, AWS goes back to the old image and calls that in service.
+    if (now["EndpointStatus"], now["EndpointConfigName"]) != ("InService", made):
+        why = now.get("FailureReason", f"it is {now['EndpointStatus']}.")
+        raise UsageError(
+            f"The new version is the champion, but the endpoint {name} does not answer from "
+            f"{remote.image}: {why} See `aws logs tail /aws/sagemaker/Endpoints/{name}`."
+        )
     return f"The endpoint {name} answers from {remote.image}."
+
+
+def need_journal(settings: Settings) -> None:
+    """Refuse an endpoint that would keep its predictions on its own disk."""
+    if settings.service.journal is None:
+        raise UsageError(
+            "[service] journal is missing: predictions would be lost with the endpoint's disk. "
+            "Put a database URL into the secret that [remote] secret names."
+        )
 
 
 def take_secret() -> Settings:
@@ -110,6 +123,16 @@ def _need(remote: Remote, *settings: str) -> None:
     for setting in settings:
         if not getattr(remote, setting):
             raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
+
+
+def _endpoint(client: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if "Could not find" in str(error):
+            return None
+        raise
+    return found
 
 
 def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, Any]:
