@@ -115,7 +115,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     key = [Security(APIKeyHeader(name="X-API-Key"))] if limits.api_key else []
 
     @app.post("/predict", responses=REFUSALS, dependencies=key)
-    async def predict(body: form) -> Answer:  # type: ignore[valid-type]
+    async def predict(body: form) -> Answer:  # type: ignore[valid-type]  # made above
         """Predict one row, or several (`{"rows": […]}`)."""
         raise NotImplementedError  # described here, answered by Service
 

@@ -47,7 +47,7 @@ OUTCOMES = sql.Table(
 ROWS_AT_ONCE = 10_000
 NAMES_AT_ONCE = 500
 CHECKPOINT_SECONDS, FORGET_SECONDS = 1, 3_600
-LARGE_WAL_PAGES = 10_000
+LARGE_WAL_PAGES = 20_000
 
 
 class JournalError(Exception):
@@ -242,7 +242,10 @@ def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _tune(connection: Any, _: Any) -> None:
-    """WAL lets others read while one writes; what was committed survives the process's death."""
-    pragmas = ["journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"]
+    """WAL lets others read while one writes; what was committed survives the process's death.
+
+    A commit writes whole pages, so a new file gets small ones.
+    """
+    pragmas = ["page_size=2048", "journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"]
     for pragma in [*pragmas, "wal_autocheckpoint=0"]:
         connection.execute(f"PRAGMA {pragma}")

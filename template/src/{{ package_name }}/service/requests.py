@@ -26,6 +26,7 @@ WHOLE = Annotated[int, Strict()]
 
 
 LIMITS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
+"""The checks that the request model makes, of numbers; `screen` makes every other one."""
 
 
 class Rows(BaseModel):

@@ -62,14 +62,15 @@ class Scorer:
 
     def answer(self, inputs: Arrays) -> Predictions:
         """Answer inputs by name, each as `data.validation.to_inputs` makes it, shape (n_rows,)."""
+        classes = self.classes
         if not len(inputs[self.artifact.columns.inputs[0]]):  # scikit-learn refuses to answer none
-            answers: np.ndarray = np.empty((0, len(self.classes)) if self.classes else 0)
+            answers: np.ndarray = np.empty((0, len(classes)) if classes else 0)
         else:
             answers = self.artifact.answer(inputs)
-        if self.classes is None:
+        if classes is None:
             return Predictions(answers.tolist(), None, np.isfinite(answers))
         finite = np.isfinite(answers).all(axis=1)
-        labels = [self.classes[place] for place in answers.argmax(axis=1).tolist()]
+        labels = [classes[place] for place in answers.argmax(axis=1).tolist()]
         return Predictions(labels, answers, finite)
 
 
