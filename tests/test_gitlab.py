@@ -65,7 +65,7 @@ def pipeline(project: Project, *options: str, **env: str) -> tuple[dict[str, str
         check=False,
     )
     said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
-    listed = re.findall(r"^ (PASS|FAIL|WARN) +(\S+) *$", said, re.MULTILINE)
+    listed = re.findall(r"^ (PASS|FAIL|WARN) +(\S+)(?: +pre_script)? *$", said, re.MULTILINE)
     ended = {name: word for word, name in listed}
     assert (done.returncode == 0) == ("FAIL" not in ended.values()), said
     return ended, said
@@ -211,5 +211,5 @@ def test_from_the_checkout_to_the_champion(locked: Project, tmp_path: Path) -> N
 
     env[f"{prefix}PROMOTION__THRESHOLD"] = "0.0001"  # no model is that good
     ended, said = pipeline(locked, "promote", **env)
-    assert ended == {"promote": "FAIL"}
+    assert ended == {"promote": "WARN"}, said  # failed; others of the line need not wait for it
     assert "Threshold gate" in said

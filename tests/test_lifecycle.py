@@ -28,7 +28,6 @@ def predictions(project: Project, source: Path, version: int) -> bytes:
 # ---------------------------------------------------------------- promotion
 
 
-@pytest.mark.long
 def test_promote_and_rollback_move_the_champion(trained: Project, samples: Path) -> None:
     asked = samples / "rows.csv"
     first = predictions(trained, asked, 1)
@@ -50,6 +49,18 @@ def test_promote_and_rollback_move_the_champion(trained: Project, samples: Path)
     assert trained.champion() == 1
     assert trained.json("predict", asked, "now.csv")["version"] == 1
     assert (trained.path / "now.csv").read_bytes() == first
+
+
+def test_a_changed_model_file_is_refused(trained: Project, samples: Path) -> None:
+    for model in (trained.path / "var").rglob("model.skops"):
+        spoilt = bytearray(model.read_bytes())
+        spoilt[len(spoilt) // 2] ^= 1
+        model.write_bytes(spoilt)
+
+    done = trained.cli("predict", samples / "rows.csv", "out.csv", code=1)
+
+    assert "Digest gate" in done.stderr
+    assert not (trained.path / "out.csv").exists()
 
 
 def test_rollback_without_a_previous_champion_says_so(trained: Project) -> None:

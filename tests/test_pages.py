@@ -214,7 +214,7 @@ def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
     section = page.locator(".opblock", has_text="/predict")
     section.get_by_role("button").first.click()
     for code in ("200", "401", "413", "422", "500", "503"):
-        assert section.locator(f".response[data-code='{code}']").count() == 1
+        section.locator(f".response[data-code='{code}']").wait_for()  # one, or it raises
     example = json.loads(section.locator(".body-param__example").inner_text())
     assert set(example["rows"][0]) >= {"distance_km", "carrier"}
     section.get_by_role("tab", name="Schema").first.click()

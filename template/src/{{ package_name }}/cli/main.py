@@ -67,5 +67,5 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=words)
         command.add_argument("--json", action="store_true", help="one JSON object at the end")
         for names, settings in arguments:
-            command.add_argument(*names, **settings)  # type: ignore[arg-type]
+            command.add_argument(*names, **settings)  # type: ignore[arg-type]  # any of its options
     return parser

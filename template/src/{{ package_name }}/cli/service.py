@@ -2,7 +2,6 @@
 
 import os
 
-from ..utils.errors import UsageError
 from .command import Options, Project, Result, argument, command, needs
 
 
@@ -20,14 +19,10 @@ def serve(options: Options, project: Project) -> Result:
 
     settings, host, port = project.settings, options.host, options.port
     if ENDPOINT in os.environ:
-        from ..training.sagemaker import take_secret
+        from ..training.sagemaker import need_journal, take_secret
 
         settings, host, port = take_secret(), "0.0.0.0", 8080  # noqa: S104 - as AWS wants it
-        if settings.service.journal is None:
-            raise UsageError(
-                "[service] journal is missing: predictions would be lost with the endpoint's disk. "
-                "Put a database URL into the secret that [remote] secret names."
-            )
+        need_journal(settings)
     serve(settings, host, port, options.workers)
     return "", {}, 0
 

@@ -20,10 +20,10 @@ DIRTY = argument("--allow-dirty", action="store_true", help="accept uncommitted 
 )
 def train(options: Options, project: Project) -> Result:
     """Split, fit, evaluate, record, register, and promote if the gate lets it pass."""
-    if options.deploy and options.on != "sagemaker":
-        raise UsageError("--deploy goes with --on sagemaker.")
     if options.deploy:
         needs("service.app", "a service", "delivery=both")
+    if options.deploy and options.on != "sagemaker":
+        raise UsageError("--deploy goes with --on sagemaker.")
     done = _train_elsewhere(options, project) if options.on else _train_here(options, project)
     metrics = done.record.metrics
     lines = [f"Version {done.version} (run {done.run_id})"]
@@ -44,10 +44,6 @@ def train(options: Options, project: Project) -> Result:
         "data": {name: table.model_dump() for name, table in done.record.data.items()},
         "split": done.record.split,
     }
-    if options.deploy and done.promoted:
-        from ..training.remote import deploy
-
-        lines += [deploy(project.settings)]
     return "\n".join(lines), result, 0 if done.promoted or options.no_promote else 1
 
 
@@ -75,7 +71,9 @@ def _train_elsewhere(options: Options, project: Project) -> "Outcome":
     from ..training.remote import train_on
 
     promote, dirty = not options.no_promote, options.allow_dirty
-    return train_on(options.on, project.settings, promote=promote, allow_dirty=dirty)
+    return train_on(
+        options.on, project.settings, promote=promote, allow_dirty=dirty, deploy=options.deploy
+    )
 
 
 @command(

@@ -57,7 +57,7 @@ def schema_text(table: str, lines: list[str], file: Path) -> str:
     text += f'    """One row of {table}: config.toml says what each column is for."""\n\n'
     text += "".join(f"    {line}\n" for line in lines)
     ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(file), "-"]
-    done = subprocess.run(ruff, input=text.encode(), capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(ruff, input=text.encode(), capture_output=True, check=False)  # noqa: S603 - no shell
     text = text if done.returncode else done.stdout.decode()
     usual = text.isascii() and max(map(len, text.splitlines())) <= WIDTH
     return text if usual else NOQA + text

@@ -111,7 +111,7 @@ def _refuse_twins(source: str, names: list[str]) -> None:
 
 def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
     from deltalake import DeltaTable  # noqa: PLC0415 - the image of a service leaves it out
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415 - as above
 
     try:
         yield from DeltaTable(source).to_pyarrow_dataset().to_batches()

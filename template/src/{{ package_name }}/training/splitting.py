@@ -30,7 +30,7 @@ BINS = 10
 Cuts = dict[str, Any]
 
 
-def split(  # noqa: PLR0913 (the roles columns can play)
+def split(  # noqa: PLR0913 - the roles columns can play
     frame: pd.DataFrame,
     *,
     key: list[str],

@@ -27,7 +27,7 @@ TELLING = [
 ]
 """Packages whose version can change a prediction."""
 ENDPOINT = "SAGEMAKER_ENDPOINT"
-"""A variable that tells the service that it is one, and its name."""
+"""The variable that tells the service which endpoint it is."""
 
 
 @dataclass(frozen=True)

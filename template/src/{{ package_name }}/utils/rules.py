@@ -6,17 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-Rule = Callable[[Mapping[str, np.ndarray], np.ndarray, list[Any] | None], np.ndarray]
-"""See estimators/rules.py."""
-
 
 def apply_rules(
-    rules: Sequence[Rule],
+    rules: Sequence[Callable[..., np.ndarray]],
     rows: Mapping[str, np.ndarray] | pd.DataFrame,
     answers: np.ndarray,
     classes: list[Any] | None,
 ) -> np.ndarray:
-    """Return the answers after these rules, one after another.
+    """Return the answers after these rules, one after another; see estimators/rules.py.
 
     `rows` are the inputs by name, shape (n_rows,) each.
     """
