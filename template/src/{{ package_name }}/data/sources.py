@@ -113,7 +113,9 @@ def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
     from deltalake import DeltaTable  # noqa: PLC0415 - the image of a service leaves it out
     from deltalake.exceptions import DeltaError  # noqa: PLC0415 - as above
 
+    from .tables import rows_of  # noqa: PLC0415 - as above
+
     try:
-        yield from DeltaTable(source).to_pyarrow_dataset().to_batches()
+        yield from rows_of(DeltaTable(source)).to_batches()
     except DeltaError as error:
         raise UsageError(f"{source} is no readable Delta table: {error}") from None

@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.dataset import Dataset
+from pyarrow.fs import FileSystem, SubTreeFileSystem
 
 from ..utils.errors import UsageError
 
@@ -72,10 +74,23 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
     """Return a version of a table, the newest by default. Delta promises no order of rows."""
     table = _open(root, name, version)
     try:
-        return table.to_pyarrow_table()
+        return rows_of(table).to_table()
     except (OSError, pa.ArrowException) as error:
         which = f"Version {table.version()} of the table {name!r}"
         raise UsageError(f"{which} can't be read: {str(error).splitlines()[0]}.") from None
+
+
+def rows_of(table: DeltaTable) -> Dataset:
+    """Return the rows of a Delta table, to be read in batches or whole.
+
+    Arrow reads local files itself: Delta's readers are Python in Arrow's threads, and where a
+    command ends with an error while one of them runs, the process is aborted.
+    """
+    uri, files = table.table_uri, None
+    if uri.startswith("file:"):
+        system, path = FileSystem.from_uri(uri)
+        files = SubTreeFileSystem(path, system)
+    return table.to_pyarrow_dataset(filesystem=files)
 
 
 def history(root: str, name: str) -> list[Version]:

@@ -34,6 +34,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
 from ..data.sources import UNREADABLE
+from ..data.tables import rows_of
 from ..data.validation import declared_types
 from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
@@ -183,7 +184,7 @@ def _open(spark: SparkSession, source: str) -> DataFrame | Dataset:
             rows = spark.read.parquet(source)
         else:
             table = DeltaTable(Path(source).absolute() if local else source)
-            found = table.to_pyarrow_dataset()  # refuses what plain Parquet can't tell, as Spark
+            found = rows_of(table)  # refuses what plain Parquet can't tell, as Spark
             if local:
                 return found
             declared = StructType.fromJson(json.loads(table.schema().to_json()))
