@@ -98,10 +98,12 @@ class Project:
 
     path: Path
     package: str
+    command: str = ""
+    """What its console script is called, where that is not the package's name."""
 
     @property
     def slug(self) -> str:
-        return self.package.replace("_", "-")
+        return self.command or self.package.replace("_", "-")
 
     @property
     def source(self) -> Path:
@@ -220,7 +222,8 @@ def render(template: Path) -> Callable[..., Project]:
         done = copier.run_copy(
             str(template), path, data=answers, defaults=True, quiet=True, vcs_ref="HEAD"
         )
-        return Project(path, done.answers.combined["package_name"])
+        said = done.answers.combined
+        return Project(path, said["package_name"], said["project_slug"])
 
     return render
 

@@ -23,7 +23,7 @@ TARGETS = """
 COMMANDS = "train promote rollback reproduce audit serve predict replay outcomes monitor"
 
 LIVES: dict[str, dict[str, Any]] = {
-    "default": {},
+    "default": {"project_name": "Late shipments of the whole firm", "package_name": "late"},
     "regression-rest": {"task": "regression", "delivery": "rest", "project_name": "Trip times"},
     "classification-batch": {"delivery": "batch", "license": "MIT", "ci": "gitlab"},
 }

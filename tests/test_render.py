@@ -58,6 +58,7 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
         lambda a: a["delivery"] != "batch" and a["remote_training"] == "kubernetes",
     ),
     "tests/service/test_batch.py": lambda a: a["delivery"] != "rest" or a["scale"] == "spark",
+    "tests/service/test_spark.py": lambda a: a["scale"] == "spark",
     ".github/workflows/*.yml": lambda a: a["ci"] == "github",
     ".gitlab-ci.yml": lambda a: a["ci"] == "gitlab",
     "ops/issue.py": lambda a: a["ci"] != "none",
@@ -281,8 +282,11 @@ def test_odd_but_allowed_answers_give_a_sound_project(
 
 def test_names_of_any_length_are_formatted(render: Callable[..., Project], tmp_path: Path) -> None:
     """Import lines are sorted and wrapped whatever the package is called."""
-    for name in ["a", "zz9", "an_uncommonly_long_name_for_it"]:
+    for name in ["a", "zz9", "an_uncommonly_long_name_for_it_all"]:
         project = render(tmp_path / name, project_name=name.replace("_", " "))
+        made = tomllib.loads((project.path / "pyproject.toml").read_text())["project"]
+        assert made["name"] == project.package.replace("_", "-"), "the package asks for itself"
+        assert [*made["scripts"]] == [project.slug] == [name.replace("_", "-")]
         test_formatting_and_linting_find_nothing((project, {}))
 
 
