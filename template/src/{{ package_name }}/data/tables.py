@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -85,11 +86,23 @@ def rows_of(table: DeltaTable) -> Dataset:
 
     Arrow reads local files itself: Delta's readers are Python in Arrow's threads, and where a
     command ends with an error while one of them runs, the process is aborted.
+
+    Raises
+    ------
+    OSError
+        A local file is gone, or is not as long as it was when it was written.
     """
-    uri, files = table.table_uri, None
-    if uri.startswith("file:"):
-        system, path = FileSystem.from_uri(uri)
-        files = SubTreeFileSystem(path, system)
+    if not table.table_uri.startswith("file:"):
+        return table.to_pyarrow_dataset()
+    system, path = FileSystem.from_uri(table.table_uri)
+    files = SubTreeFileSystem(path, system)
+    written = pa.table(table.get_add_actions(flatten=True))
+    names = [unquote(name) for name in written["path"].to_pylist()]
+    sizes = written["size_bytes"].to_pylist()
+    for file, size in zip(files.get_file_info(names), sizes, strict=True):
+        if file.size != size:
+            now = "not found" if file.size is None else f"{file.size} bytes, not the {size} written"
+            raise OSError(f"{path}/{file.path}: {now}")
     return table.to_pyarrow_dataset(filesystem=files)
 
 
