@@ -1,6 +1,7 @@
 """A team's own data in one command: adopted, trained, promoted, scored, and still tested."""
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +75,26 @@ def test_an_adopted_project_passes_its_own_checks(project: Project, tmp_path: Pa
 
     assert "All checks passed." in said
     assert "Failed" not in project.commit("Our own data")
+
+
+def test_two_tables_are_joined_by_their_key(project: Project) -> None:
+    """A team's rows often lie in two places: they train, and its own tests hold for them."""
+    rows = project.path / "rows.parquet"
+    project.cli("data", "sample", rows, "--rows", "4000")
+    frame, second = pd.read_parquet(rows), ["shipment_id", "declared_value", "insured"]
+    frame.drop(columns=second[1:]).to_parquet(project.path / "shipments.parquet", index=False)
+    frame[second].tail(3_900).to_parquet(project.path / "offers.parquet", index=False)
+    both = 'shipments = "shipments.parquet"\noffers = "offers.parquet"'
+    project.replace(project.config, 'shipments = "sample:20000"', both)
+
+    trained = project.json("train", "--allow-dirty", "--no-promote")
+    suite = project.run(project.path / ".venv/bin/python", "-m", "pytest", "tests/model").stdout
+
+    assert sum(trained["split"].values()) == 3_900
+    assert re.search(r"\d\d passed", suite), suite
+    project.replace(project.config, 'key = ["shipment_id"]', "key = []")
+    refused = project.cli("train", code=2).stderr
+    assert "several sources are joined by the key: name its column(s) in key" in refused
 
 
 def test_what_cannot_be_adopted_changes_nothing(project: Project, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
         than `max_bad_share` allows. Nothing is written then.
     """
     data, shown = settings.data, without_password(source)
-    raw = _read(source, schema, data)
+    raw = _read(source, name, schema, data)
     declared = _columns_of(name, raw, schema, settings)
     if gone := [column for column in declared.columns if column not in raw]:
         raise ColumnsGone(shown, gone)
@@ -116,12 +116,14 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     return frame.astype(declared_types(schema))
 
 
-def _read(source: str, schema: pa.DataFrameSchema, data: Data) -> pd.DataFrame:
+def _read(source: str, name: str, schema: pa.DataFrameSchema, data: Data) -> pd.DataFrame:
     if source.startswith("sample:"):
         count = source.removeprefix("sample:")
         if not count.isdigit() or not int(count):
             raise UsageError(f"{source!r}: expected `sample:ROWS`, for example sample:20000.")
-        return sample.generate(schema, describe(schema, data), int(count))
+        rows = sample.generate(schema, describe(schema, data), int(count))
+        # Of several tables the first has all columns, and the others are joined to it.
+        return rows[data.key] if name in [*data.sources][1:] else rows
     if is_query(source) and not data.key and "order by" not in source.lower():
         raise UsageError(
             f"{without_password(source)}: a database promises no order of rows. Add ORDER BY to "

@@ -78,6 +78,12 @@ class Data(Roles):
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Above this share of bad rows ingest refuses the source, whatever the policy."""
 
+    @model_validator(mode="after")
+    def _can_be_joined(self) -> Self:
+        if len(self.sources) > 1 and not self.key:
+            raise ValueError("several sources are joined by the key: name its column(s) in key")
+        return self
+
 
 class SplitSettings(Section):
     """[split]: which rows train, validate and test."""
