@@ -106,6 +106,29 @@ def test_the_environment_stays_small(lived: tuple[Project, dict[str, Any], str])
     assert total < 900e6, f"{total / 1e6:.0f} MB"
 
 
+def test_what_is_tried_out_goes_nowhere_near_production(
+    lived: tuple[Project, dict[str, Any], str], tmp_path: Path
+) -> None:
+    """Settings name production's places: the project's tests and its wheel's write elsewhere."""
+    project, answers, _ = lived
+    places = f'[paths]\nvar = "{tmp_path}/var"\ntables = "{tmp_path}/tables"\n'
+    kept = project.config.read_text()
+    said = re.sub(r"^\[training\]", rf"{places}\n[training]", kept, flags=re.MULTILINE)
+    journal = f'journal = "sqlite:///{tmp_path}/journal.db"\napi_key = "s3cret"\nmax_rows = 2'
+    said = said.replace("[service]", f"[service]\n{journal}")
+    project.config.write_text(said)
+    assert ("journal" in said) == (answers.get("delivery") != "batch")
+    project.git("commit", "--quiet", "--all", "--no-verify", "--message", "Production")
+
+    suite = project.run(project.path / ".venv/bin/python", "-m", "pytest", "tests/service").stdout
+    verified = project.make("build", "verify")
+    project.git("reset", "--quiet", "--hard", "HEAD~1")
+
+    assert re.search(r"\d\d passed", suite), suite
+    assert re.search(r"^[34] passed", verified, re.MULTILINE), verified
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_help_lists_every_target(lived: tuple[Project, dict[str, Any], str]) -> None:
     project, _, _ = lived
     listed = project.make()

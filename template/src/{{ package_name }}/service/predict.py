@@ -47,7 +47,7 @@ class Service:
         self.limits = limits = answerer.settings
         waits = limits.queue, limits.timeout_seconds
         self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
-        self.key = limits.api_key and limits.api_key.get_secret_value().encode()
+        self.key = limits.api_key.get_secret_value().encode() if limits.api_key else None
         self.most_bytes = int(limits.max_megabytes * 1e6)
         self.simple = checks_all(asked)
 
