@@ -179,6 +179,21 @@ def test_retraining_on_worse_data(
     assert decision["reasons"][0].startswith("Champion gate:")
 
 
+@pytest.mark.pitfall("C7", "a step that can be trained but not kept or served", gate="make demo")
+def test_a_step_that_no_later_one_can_take(project: Project, stopped: Stopped) -> None:
+    """On the first day `make demo` walks the whole flow, which a notebook never does."""
+    features = project.source / "preprocessing/features.py"
+    logged = "FunctionTransformer(lambda rows: np.log1p(rows))"
+    project.replace(features, '"passthrough"', logged)
+    project.replace(features, "import OneHotEncoder", "import FunctionTransformer, OneHotEncoder")
+
+    with stopped:
+        said = project.make("demo", code=2)
+
+    stopped.says(said, "Trust gate: the model can't be saved", "features.<lambda>")
+    assert project.versions() == []
+
+
 @pytest.mark.pitfall("C8", "one of the models of an ensemble can't be trained", gate="train")
 def test_an_ensemble_that_lost_a_model(trained: Project, stopped: Stopped) -> None:
     with stopped:

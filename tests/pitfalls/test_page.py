@@ -30,17 +30,10 @@ def cells(text: str) -> list[tuple[str, ...]]:
     return [tuple(cell.strip() for cell in row[:4]) for row in rows]
 
 
-def test_every_row_that_is_tried_is_one() -> None:
-    known = {row for rows in LETTERS.values() for row in rows}
-    assert {one.row for one in DECLARED} <= known
+def test_every_row_is_held_by_a_test() -> None:
+    rows = {row for rows in LETTERS.values() for row in rows if row != "title"}
+    assert {one.row for one in DECLARED} == rows
     assert len({(one.row, one.mistake) for one in DECLARED}) == len(DECLARED)
-
-
-def test_rows_of_this_part_are_held() -> None:
-    wanted = {f"{letter}{n}" for letter in "AB" for n in range(1, 10)}
-    wanted |= {f"C{n}" for n in (1, 2, 3, 4, 5, 6, 8, 9)} | {f"D{n}" for n in (1, 2, 3, 4, 5, 6)}
-    wanted |= {f"E{n}" for n in range(1, 15)}
-    assert wanted <= {one.row for one in DECLARED}
 
 
 def test_the_page_is_written(held: list[Stopped]) -> None:
