@@ -69,10 +69,10 @@ hypothesis.settings.load_profile("mutants")
 # MLflow's store is made once, not for each mutant.
 STORE = Path(__file__).with_name("mlflow.db")
 if not STORE.exists():
-    tracking._make_store(STORE)
+    tracking._make_store(STORE, STORE.parent.as_uri())
 
 
-def copy_store(database: Path) -> None:
+def copy_store(database: Path, artifacts: str) -> None:  # whose paths are mended as after a move
     database.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(STORE, database)
 

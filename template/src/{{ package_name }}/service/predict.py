@@ -26,6 +26,8 @@ OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 ON_SAGEMAKER = {"/ping": "/health/ready", "/invocations": "/predict"}
 """What an endpoint there calls them."""
+LISTENS = 4
+"""Who sends more than so many times what is allowed is cut off."""
 CLOSED = (
     "Not at this port, or not for callers from elsewhere: see [service] operating_port in "
     "config.toml."
@@ -105,14 +107,17 @@ class Service:
             raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
 
     async def _body(self, receive: Receive) -> bytes:
-        """Return the body, which is not read further than allowed."""
-        body, more = bytearray(), True
-        while more:
+        """Return the body. What is too much is read a while, or the caller would hear no answer."""
+        body, size, more = bytearray(), 0, True
+        while more and size <= LISTENS * self.most_bytes:
             message = await receive()
-            body += message.get("body", b"")
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= self.most_bytes:
+                body += part
             more = message.get("more_body", False)
-            if len(body) > self.most_bytes:
-                raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
+        if size > self.most_bytes:
+            raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
         return bytes(body)
 
     def _checked(self, body: bytes) -> list[Row]:
