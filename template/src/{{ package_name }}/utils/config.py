@@ -354,4 +354,6 @@ def _explain(detail: Any) -> str:
         return f"config.toml (or the environment): {place} is no known setting."
     if detail["type"] == "missing":
         return f"config.toml: {place} is missing."
+    if isinstance(detail["input"], dict):  # a whole section, which may hold a password
+        return f"config.toml (or the environment): {place}: {detail['msg']}."
     return f"config.toml (or the environment): {place} is {detail['input']!r}: {detail['msg']}."
