@@ -43,7 +43,7 @@ for start in range(0, len(week), 10_000):
     made = scorer.predict(part)
     sent = part.to_json(orient="records", lines=True).splitlines()
     journal.write([
-        Entry(new_id(), when, scorer.version, scorer.runtime, "champion", None, *texts)
+        Entry(new_id(when), when, scorer.version, scorer.runtime, "champion", None, *texts)
         for when, *texts in zip(
             times[start : start + 10_000].tolist(), sent, map(json.dumps, made.labels),
             map(json.dumps, made.shares(scorer.classes)),

@@ -81,7 +81,7 @@ def main() -> None:
         sent = good.to_json(orient="records", lines=True).splitlines()
         noon = begin + DAY * (day - 0.5)
         answered = [
-            Entry(new_id(), noon, scorer.version, scorer.runtime, "champion", None, *texts)
+            Entry(new_id(noon), noon, scorer.version, scorer.runtime, "champion", None, *texts)
             for texts in zip(
                 sent, map(json.dumps, made.labels), map(json.dumps, shares), strict=True
             )

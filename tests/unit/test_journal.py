@@ -22,13 +22,22 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(f"sqlite:///{tmp_path / 'journal.db'}", 30)
 
 
+def at(time: float, name: str) -> str:
+    """Return an id as `new_id` makes them, with a name for its random part."""
+    return f"{int(time * 1e9):016x}{name}"
+
+
 def entry(name: str, time: float = 1.0, **changed: Any) -> Entry:
     plain = Entry(name, time, 3, "onnx", "champion", None, '{"x": 1, "y": "a"}', "0.5", None)
     return plain._replace(**changed)
 
 
+def timed(*parts: tuple[str, float]) -> list[Entry]:
+    return [entry(at(time, name), time) for name, time in parts]
+
+
 def names(journal: Journal, since: float = 0) -> list[list[str]]:
-    return [[one.id for one in piece] for piece in journal.read(since)]
+    return [[one.id[16:] or one.id for one in piece] for piece in journal.read(since)]
 
 
 def asked(journal: Journal, pragma: str) -> Any:
@@ -40,7 +49,7 @@ def test_what_was_written_is_read_in_pieces_oldest_first(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journals, "ROWS_AT_ONCE", 2)
-    kept = [entry("c", 2.0), entry("d", 0.0), entry("a", 3.0), entry("b", 2.0), entry("e", 4.0)]
+    kept = timed(("c", 2.0), ("d", 0.0), ("a", 3.0), ("b", 2.0), ("e", 4.0))
     journal.write(kept)
     assert names(journal) == [["d", "b"], ["c", "a"], ["e"]]
     assert names(journal, since=2.0) == [["b", "c"], ["a", "e"]]
@@ -106,19 +115,20 @@ def test_a_connection_is_kept_until_it_failed(
 
 
 def test_judged_predictions_come_with_what_came_of_them(journal: Journal) -> None:
-    journal.write([entry("b", 2.0), entry("a", 2.0, unit="u"), entry("c", 3.0), entry("d", 0.0)])
-    journal.add_outcomes([Outcome(name, "0.25", None) for name in "abd"])
-    journal.add_outcomes([Outcome("a", "1.5", 9.0), Outcome("stranger", "1", 1.0)])
+    b, a, c, d = timed(("b", 2.0), ("a", 2.0), ("c", 3.0), ("d", 0.0))
+    journal.write([b, a._replace(unit="u"), c, d])
+    journal.add_outcomes([Outcome(one.id, "0.25", None) for one in (a, b, d)])
+    journal.add_outcomes([Outcome(a.id, "1.5", 9.0), Outcome("stranger", "1", 1.0)])
     found = journal.judged()
     assert list(found) == [
         *("id", "time", "version", "runtime", "assigned", "unit", "prediction", "probabilities"),
         *("outcome", "value"),
     ]
-    assert found["id"].tolist() == ["d", "a", "b"]
+    assert found["id"].tolist() == [d.id, a.id, b.id]
     assert found["outcome"].tolist() == ["0.25", "1.5", "0.25"]
     assert found["value"].fillna(-1).tolist() == [-1, 9, -1]
     assert found["unit"].tolist()[1] == "u"
-    assert journal.judged(since=2.0)["id"].tolist() == ["a", "b"]
+    assert journal.judged(since=2.0)["id"].tolist() == [a.id, b.id]
 
 
 @pytest.mark.parametrize("at_once", [2, 500])
@@ -144,13 +154,13 @@ def test_outcomes_are_kept_all_or_none(journal: Journal, monkeypatch: pytest.Mon
 
 
 def test_what_is_too_old_is_forgotten_with_its_outcome(journal: Journal) -> None:
-    journal.write([entry("a", 1.0), entry("b", 2.0), entry("c", 3.0)])
-    journal.add_outcomes([Outcome(name, "1", None) for name in "abc"])
+    journal.write(kept := timed(("a", 1.0), ("b", 2.0), ("c", 3.0)))
+    journal.add_outcomes([Outcome(one.id, "1", None) for one in kept])
     assert journal.forget(before=2.0) == 1
     assert names(journal) == [["b", "c"]]
     with journal.engine.connect() as connection:
         left = connection.execute(sql.select(journals.OUTCOMES.c.id)).scalars().all()
-    assert sorted(left) == ["b", "c"]
+    assert sorted(left) == [at(2.0, "b"), at(3.0, "c")]
 
 
 class Ticks(threading.Event):
@@ -188,7 +198,7 @@ def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
     seconds = iter([0.0, 0.0, 3599.0, 3600.0, 3601.0, 3601.0])
     clock = SimpleNamespace(monotonic=lambda: next(seconds), time=lambda: 40 * 86_400.0)
     monkeypatch.setattr(journals, "time", clock)
-    journal.write([entry("old", 10 * 86_400 - 1.0), entry("a", 10 * 86_400.0)])
+    journal.write(timed(("old", 10 * 86_400 - 1.0), ("a", 10 * 86_400.0)))
 
     journal.tidy(stopped := Ticks(ticks))
 
@@ -200,7 +210,7 @@ def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
     file = Path(journal.engine.url.database)
     alone = shutil.copy(file, file.with_name("alone.db"))  # without what waits beside it
     moved = sqlite3.connect(alone).execute("SELECT id FROM predictions")
-    assert moved.fetchall() == [("a",)]
+    assert moved.fetchall() == [(at(10 * 86_400.0, "a"),)]
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -282,9 +292,9 @@ def test_the_projects_journal_lies_under_var_unless_said_otherwise(tmp_path: Pat
 def filled(journal: Journal) -> Iterator[Journal]:
     journal.write(
         [
-            entry("a", 86_400.0, prediction='"yes"'),
-            entry("b", 86_400.5, prediction='"no"', assigned="challenger", version=4),
-            entry("c", 86_401.0, inputs='{"x": 2, "y": null}', prediction='"no"'),
+            entry(at(86_400.0, "a"), 86_400.0, prediction='"yes"'),
+            entry(at(86_400.5, "b"), 86_400.5, prediction='"no"', assigned="challenger", version=4),
+            entry(at(86_401.0, "c"), 86_401.0, inputs='{"x": 2, "y": null}', prediction='"no"'),
         ]
     )
     return journal
@@ -297,7 +307,7 @@ def test_an_export_has_a_column_for_each_input(
     assert journals.export(filled, tmp_path / "out.parquet", since=86_400.5) == 2
     expected = pd.DataFrame(
         {
-            "prediction_id": ["b", "c"],
+            "prediction_id": [at(86_400.5, "b"), at(86_401.0, "c")],
             "predicted_at": pd.to_datetime([86_400_500, 86_401_000], unit="ms"),
             "model_version": [4, 3],
             "group": ["challenger", "champion"],
@@ -316,11 +326,11 @@ def test_an_export_under_a_name_without_format_is_refused(filled: Journal, tmp_p
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_later_names_sort_higher(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([1, 16**14, 16**14])
-    monkeypatch.setattr(journals, "time", SimpleNamespace(time_ns=lambda: next(clock)))
-    first, second, third = (journals.new_id() for _ in range(3))
-    assert first < second
-    assert second[:15] == third[:15] == "1" + "0" * 14
-    assert second != third
-    assert {len(first), len(second)} == {27}
+def test_later_names_sort_higher() -> None:
+    times = [-1.0, 0.0, 1.0, 1e9, 1.2e9, 1.8e9, 1.8e9 + 1e-6, 2.0**33]  # 2**60 ns were in 2006
+    made = [journals.new_id(time) for time in times]
+    assert made[2:] == sorted(made[2:])
+    assert {len(name) for name in made} == {28}
+    assert made[0][:16] == made[1][:16] == "0" * 16
+    assert made[3][:16] == at(1e9, "")
+    assert len({journals.new_id(1.0) for _ in range(100)}) == 100

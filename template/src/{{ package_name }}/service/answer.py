@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -11,7 +10,7 @@ from pydantic_core import to_json
 from ..data.columns import Columns
 from ..training.registry import CHALLENGER, CHAMPION
 from .journal import Entry, Journal, JournalError, new_id
-from .metrics import Metrics
+from .metrics import Batch, Metrics
 from .requests import Row, to_arrays
 from .scoring import Scorer
 from .versions import Answering, Versions
@@ -36,6 +35,7 @@ class Asked(NamedTuple):
     """A row that waits for its answer."""
 
     row: Row
+    time: float
     id: str
     assigned: str
     unit: str | None
@@ -97,19 +97,20 @@ class Answerer:
     def _asked(self, row: Row, now: Answering) -> Asked:
         parts = [row.get(name) for name in self.columns.roles.key]
         unit = "\x1f".join(map(str, parts)) if parts and None not in parts else None
-        name = new_id()
-        return Asked(row, name, now.assigned(unit or name, self.settings.challenger_share), unit)
+        when = time.time()
+        name = new_id(when)
+        assigned = now.assigned(unit or name, self.settings.challenger_share)
+        return Asked(row, when, name, assigned, unit)
 
     def _predict(self, scorer: Scorer, assigned: str, asked: list[Asked]) -> dict[str, Made]:
         """Return what was made of each row by its id; nothing where the answer is not finite."""
         values = {name: [one.row.get(name) for one in asked] for name in self.columns.inputs}
-        now, start = time.time(), time.perf_counter()
+        start = time.perf_counter()
         predictions = scorer.answer(to_arrays(values, self.columns))
         seconds = time.perf_counter() - start
-        noted = partial(self.metrics.predicted, scorer, assigned, values, predictions, seconds)
-        self.metrics.unnoted.append(noted)
+        self.metrics.batches.append(Batch(scorer, assigned, values, predictions, seconds))
         made = {}
-        for (row, name, _, unit), label, finite, shares in zip(
+        for (row, when, name, _, unit), label, finite, shares in zip(
             asked,
             predictions.labels,
             predictions.finite.tolist(),
@@ -128,7 +129,7 @@ class Answerer:
             }
             entry = Entry(
                 name,
-                now,
+                when,
                 scorer.version,
                 scorer.runtime,
                 assigned,

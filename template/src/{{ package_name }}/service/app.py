@@ -184,4 +184,5 @@ async def _lifespan(
         threading.Thread(target=work, args=[stopped], daemon=True).start()
     yield
     stopped.set()
+    metrics.catch_up()
     metrics.durations.write(journal)

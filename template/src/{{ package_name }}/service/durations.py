@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 import sqlalchemy as sql
@@ -40,10 +41,11 @@ class Durations:
     def __init__(self) -> None:
         self._counts: Counter[tuple[int, int, int]] = Counter()
 
-    def add(self, version: int, seconds: float) -> None:
-        """Note an answer that took so long."""
-        step = math.floor(math.log(max(seconds, 1e-6), STEP))
-        self._counts[int(time.time()) // HOUR, version, step] += 1
+    def add(self, version: int, seconds: Sequence[float]) -> None:
+        """Note answers that took so long."""
+        hour = int(time.time()) // HOUR
+        for one in seconds:
+            self._counts[hour, version, math.floor(math.log(max(one, 1e-6), STEP))] += 1
 
     def keep(self, journal: Journal, stopped: threading.Event) -> None:
         """Until stopped, write what was counted."""

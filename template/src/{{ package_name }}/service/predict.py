@@ -26,6 +26,7 @@ OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 ON_SAGEMAKER = {"/ping": "/health/ready", "/invocations": "/predict"}
 """What an endpoint there calls them."""
+NOTE_SECONDS = 0.01
 LISTENS = 4
 """Who sends more than so many times what is allowed is cut off."""
 CLOSED = (
@@ -52,6 +53,7 @@ class Service:
         self.key = limits.api_key.get_secret_value().encode() if limits.api_key else None
         self.most_bytes = int(limits.max_megabytes * 1e6)
         self.simple = checks_all(asked)
+        self.noting = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection as ASGI asks for."""
@@ -83,13 +85,16 @@ class Service:
             log.exception("a request could not be answered")
             code, answer = 500, to_json({"detail": "The service failed; its log says why."})
         seconds = time.perf_counter() - start
+        self.metrics.requests.append((self.versions.now.champion.version, code, seconds))
+        if not self.noting:
+            self.noting = True
+            asyncio.get_running_loop().call_later(NOTE_SECONDS, self._note)
         await _send(send, code, answer)
-        # In the next turn of the loop: uvloop hands the answer over at the end of this one.
-        asyncio.get_running_loop().call_soon(self._note, code, seconds)
 
-    def _note(self, code: int, seconds: float) -> None:
+    def _note(self) -> None:
+        self.noting = False
         self.metrics.figure("waiting_requests").set(len(self.batcher.waiting))
-        self.metrics.requested(self.versions.now.champion.version, code, seconds)
+        self.metrics.catch_up()
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         if self.batcher.full:
