@@ -35,10 +35,7 @@ def train_on(
 ) -> Outcome:
     """Train in the project's image on `sagemaker` or `kubernetes`, and wait for the end.
 
-    Parameters
-    ----------
-    deploy
-        Let SageMaker's endpoint answer from that image, once the version is the champion.
+    `deploy` lets SageMaker's endpoint answer from that image, once the version is the champion.
 
     Raises
     ------

@@ -28,10 +28,7 @@ GIGABYTES = 30
 def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     """Start a training job.
 
-    Raises
-    ------
-    UsageError
-        A setting is missing, or AWS refuses: no credentials, no such role, no right.
+    UsageError where a setting is missing, or AWS refuses: no credentials, no such role, no right.
     """
     _need(remote, "role", "output")
     with _explained():
@@ -58,10 +55,7 @@ def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
     never happens. An image takes each new champion by itself: only another image, machine or
     setting is news.
 
-    Raises
-    ------
-    UsageError
-        A setting is missing, AWS refuses, or the image did not answer.
+    UsageError where a setting is missing, AWS refuses, or the image did not answer.
     """
     _need(remote, "role", "image")
     container = {"Image": remote.image, "Environment": variables | {ENDPOINT: name}}
