@@ -121,12 +121,11 @@ def _need(remote: Remote, *settings: str) -> None:
 
 def _endpoint(client: Any, name: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = client.describe_endpoint(EndpointName=name)
+        return client.describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
             return None
         raise
-    return found
 
 
 def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, Any]:
@@ -149,19 +148,17 @@ def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, 
         waiting = seconds + 60 * remote.wait_minutes
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = waiting
     if remote.channels:
-        channels = remote.channels.items()
-        request["InputDataConfig"] = [_channel(table, uri) for table, uri in channels]
+        whole = {"S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
+        request["InputDataConfig"] = [
+            {"ChannelName": table, "DataSource": {"S3DataSource": whole | {"S3Uri": uri}}}
+            for table, uri in remote.channels.items()
+        ]
     return request | _network(remote)
 
 
 def _network(remote: Remote) -> dict[str, Any]:
     private = {"Subnets": remote.subnets, "SecurityGroupIds": remote.security_groups}
     return {"VpcConfig": private} if remote.subnets else {}
-
-
-def _channel(name: str, uri: str) -> dict[str, Any]:
-    where = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": where}}
 
 
 @contextmanager
