@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
+from ..data.validation import to_inputs
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
@@ -146,15 +147,11 @@ def _reader(folder: Path, about: About, runtime: str) -> Callable[[Arrays], np.n
 
 
 def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the golden inputs of a model's folder, and the answers given at training.
-
-    The inputs have the types that `data.validation.to_inputs` gives them.
-    """
+    """Return the golden inputs of a model's folder, and the answers given at training."""
     stored = pd.read_parquet(folder / "extra_files" / GOLDEN)
     about = About.model_validate_json((folder / "extra_files" / ABOUT).read_text())
-    texts = [name for name, kind in about.kinds.items() if kind == "category"]
-    inputs = stored[list(about.kinds)].astype(dict.fromkeys(texts, object))
-    return inputs, stored.drop(columns=list(about.kinds)).to_numpy()
+    inputs = to_inputs(stored, Columns(about.roles, about.kinds))
+    return inputs, stored.drop(columns=list(inputs)).to_numpy()
 
 
 def _refuse_other_versions(trained: dict[str, str]) -> None:
