@@ -46,8 +46,7 @@ def promote(  # noqa: PLR0913 - what is promoted, and as what
         champion = registry.alias(client, registry.CHAMPION)
         rival = None if challenger or champion == candidate else champion
         try:
-            found = objections(candidate, rival, settings, schema, allow_dirty=allow_dirty)
-            reasons = list(found)
+            reasons = [*objections(candidate, rival, settings, schema, allow_dirty=allow_dirty)]
         except GateRefused as refusal:
             reasons = [str(refusal)]
         if not reasons and challenger:
