@@ -93,20 +93,11 @@ def open_artifact(
 ) -> Artifact:
     """Load a model from its folder, after it has shown what it must.
 
-    Parameters
-    ----------
-    expected
-        The digest that the registry knows.
-    strict
-        Whether another version of Python or of a library is refused.
-    runtime
-        `onnx` or `sklearn`; by default the one that training chose.
+    `expected` is the digest that the registry knows. `strict` refuses another version of Python or
+    of a library. `runtime` is `onnx` or `sklearn`, by default the one that training chose.
 
-    Raises
-    ------
-    GateRefused
-        The files were changed, a library differs, a rule is gone, a type in the file is not
-        trusted, or the golden sample is answered differently.
+    GateRefused where the files were changed, a library differs, a rule is gone, a type in the file
+    is not trusted, or the golden sample is answered differently.
     """
     if digest(folder) != expected:
         raise GateRefused(
