@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
@@ -30,10 +30,8 @@ TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
 
-class About(BaseModel):
+class About(BaseModel, frozen=True):
     """What a model says of itself."""
-
-    model_config = ConfigDict(frozen=True)
 
     task: str
     roles: Roles
