@@ -21,8 +21,6 @@ from ..utils.errors import UsageError
 
 STOP = "aws sagemaker stop-training-job --training-job-name {name}"
 LOGS = "aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {name} --follow"
-GIGABYTES = 30
-"""Disk of the machine."""
 
 
 def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
@@ -139,7 +137,7 @@ def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, 
         "ResourceConfig": {
             "InstanceType": remote.instance,
             "InstanceCount": 1,
-            "VolumeSizeInGB": GIGABYTES,
+            "VolumeSizeInGB": 30,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
         "EnableManagedSpotTraining": remote.spot,
