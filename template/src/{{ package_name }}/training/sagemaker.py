@@ -28,7 +28,9 @@ def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
 
     UsageError where a setting is missing, or AWS refuses: no credentials, no such role, no right.
     """
-    _need(remote, "role", "output")
+    for setting in ("role", "output"):
+        if not getattr(remote, setting):
+            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
     with _explained():
         boto3.client("sagemaker").create_training_job(**_request(name, variables, remote))
 
@@ -53,9 +55,8 @@ def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
     never happens. An image takes each new champion by itself: only another image, machine or
     setting is news.
 
-    UsageError where a setting is missing, AWS refuses, or the image did not answer.
+    UsageError where AWS refuses, or the image did not answer.
     """
-    _need(remote, "role", "image")
     container = {"Image": remote.image, "Environment": variables | {ENDPOINT: name}}
     model = {"ExecutionRoleArn": remote.role, "PrimaryContainer": container} | _network(remote)
     told = json.dumps([model, remote.instance], sort_keys=True)
@@ -109,12 +110,6 @@ def take_secret() -> Settings:
         os.environ.update(json.loads(found["SecretString"]))
         config.load.cache_clear()
     return config.load()
-
-
-def _need(remote: Remote, *settings: str) -> None:
-    for setting in settings:
-        if not getattr(remote, setting):
-            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
 
 
 def _endpoint(client: Any, name: str) -> dict[str, Any] | None:
