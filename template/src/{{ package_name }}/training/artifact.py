@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
+from ..data.validation import to_inputs
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
@@ -29,10 +30,8 @@ TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
 
-class About(BaseModel):
+class About(BaseModel, frozen=True):
     """What a model says of itself."""
-
-    model_config = ConfigDict(frozen=True)
 
     task: str
     roles: Roles
@@ -92,20 +91,11 @@ def open_artifact(
 ) -> Artifact:
     """Load a model from its folder, after it has shown what it must.
 
-    Parameters
-    ----------
-    expected
-        The digest that the registry knows.
-    strict
-        Whether another version of Python or of a library is refused.
-    runtime
-        `onnx` or `sklearn`; by default the one that training chose.
+    `expected` is the digest that the registry knows. `strict` refuses another version of Python or
+    of a library. `runtime` is `onnx` or `sklearn`, by default the one that training chose.
 
-    Raises
-    ------
-    GateRefused
-        The files were changed, a library differs, a rule is gone, a type in the file is not
-        trusted, or the golden sample is answered differently.
+    GateRefused where the files were changed, a library differs, a rule is gone, a type in the file
+    is not trusted, or the golden sample is answered differently.
     """
     if digest(folder) != expected:
         raise GateRefused(
@@ -146,15 +136,11 @@ def _reader(folder: Path, about: About, runtime: str) -> Callable[[Arrays], np.n
 
 
 def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the golden inputs of a model's folder, and the answers given at training.
-
-    The inputs have the types that `data.validation.to_inputs` gives them.
-    """
+    """Return the golden inputs of a model's folder, and the answers given at training."""
     stored = pd.read_parquet(folder / "extra_files" / GOLDEN)
     about = About.model_validate_json((folder / "extra_files" / ABOUT).read_text())
-    texts = [name for name, kind in about.kinds.items() if kind == "category"]
-    inputs = stored[list(about.kinds)].astype(dict.fromkeys(texts, object))
-    return inputs, stored.drop(columns=list(about.kinds)).to_numpy()
+    inputs = to_inputs(stored, Columns(about.roles, about.kinds))
+    return inputs, stored.drop(columns=list(inputs)).to_numpy()
 
 
 def _refuse_other_versions(trained: dict[str, str]) -> None:

@@ -28,10 +28,7 @@ TYPES = {"category": StringTensorType, "date": Int64TensorType}
 def to_graph(pipeline: Pipeline, columns: Columns) -> bytes:
     """Return the pipeline (features and model, without rules) as an ONNX graph.
 
-    Raises
-    ------
-    Exception
-        Whatever the converter raises where it doesn't know a step.
+    Raises whatever the converter does where it doesn't know a step.
     """
     inputs = [
         (name, TYPES.get(kind, DoubleTensorType)([None, 1])) for name, kind in columns.kinds.items()

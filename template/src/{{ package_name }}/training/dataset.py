@@ -43,11 +43,8 @@ class Dataset:
 def refuse_leaks(dataset: Dataset) -> list[str]:
     """Return what looks odd about the split, but need not be wrong.
 
-    Raises
-    ------
-    GateRefused
-        An entity's rows are on several sides though the split is not by time, or the future is
-        among the training rows.
+    GateRefused where an entity's rows are on several sides though the split is not by time, or
+    where the future is among the training rows.
     """
     roles, divided, inputs = dataset.columns.roles, dataset.split, dataset.columns.inputs
     leaks = find_leaks(divided.frame, divided, group=roles.group, time=roles.time, inputs=inputs)
@@ -63,10 +60,7 @@ def load_dataset(
 ) -> Dataset:
     """Read the tables, the newest versions by default, and split their rows.
 
-    Raises
-    ------
-    UsageError
-        A table or version is not there, or does not fit the schema.
+    UsageError where a table or version is not there, or does not fit the schema.
     """
     roles, columns = settings.data, describe(schema, settings.data)
     found: dict[str, Table] = {}

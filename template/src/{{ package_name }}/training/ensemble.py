@@ -36,21 +36,12 @@ def fit_ensemble(
 ) -> BaseEstimator:
     """Return the project's estimator with many models in the place of its one.
 
-    The features are fitted once, on all training rows.
+    `estimator` is unfitted, as `estimators.ruled.make_estimator` returns it. Its features are
+    fitted once, on all training rows. `note` is called with each member once it is through, fitted
+    or not.
 
-    Parameters
-    ----------
-    estimator
-        Unfitted, as `estimators.ruled.make_estimator` returns it.
-    note
-        Called with each member once it is through, fitted or not.
-
-    Raises
-    ------
-    UsageError
-        The settings name a column or a parameter that is not there.
-    GateRefused
-        No member could be fitted, or not the one that answers for all segments.
+    UsageError where the settings name a column or a parameter that is not there; GateRefused where
+    no member could be fitted, or not the one that answers for all segments.
     """
     chosen, train, held = settings.ensemble, dataset.part("train"), dataset.part("validation")
     features = clone(estimator.pipeline.named_steps["features"])

@@ -53,16 +53,9 @@ def classes_of(estimator: BaseEstimator) -> list[Any] | None:
 
 
 def score(answered: np.ndarray, classes: list[Any] | None, true: np.ndarray) -> Scores:
-    """Compare answers with the truth.
+    """Compare answers with the truth, labels or values of shape (n_rows,).
 
-    Parameters
-    ----------
-    answered
-        Probabilities in the order of `classes`, or values.
-    classes
-        None for regression.
-    true
-        Labels or values, shape (n_rows,).
+    Answered are probabilities in the order of `classes`, or values where that is None.
     """
     if classes is None:
         return _score_values(answered, true.astype("float64"))

@@ -12,7 +12,6 @@ from .dataset import Dataset, Part
 from .evaluation import answers, judge
 
 ROWS = 1_000
-MILLION = 1_000_000
 
 
 def column_importance(estimator: BaseEstimator, part: Part, seed: int) -> dict[str, float]:
@@ -40,7 +39,7 @@ def time_features(estimator: BaseEstimator, inputs: pd.DataFrame) -> dict[str, f
             continue  # passed through or dropped, or made for no column
         start = time.perf_counter()
         step.transform(inputs[columns])
-        seconds[name] = round((time.perf_counter() - start) * MILLION / len(inputs), 3)
+        seconds[name] = round((time.perf_counter() - start) * 1_000_000 / len(inputs), 3)
     return seconds
 
 

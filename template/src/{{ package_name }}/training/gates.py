@@ -32,17 +32,9 @@ def objections(
 ) -> Iterator[str]:
     """Yield what speaks against a version, on the validation rows of its own data.
 
-    Parameters
-    ----------
-    champion
-        Which it would replace; None where it replaces nobody.
-    allow_dirty
-        Whether a model made from uncommitted code may do so.
-
-    Raises
-    ------
-    GateRefused
-        It can't be judged: its record, its files or its columns are not what they must be.
+    `champion` is the one it would replace, None where it replaces nobody; `allow_dirty` lets it do
+    so though it was made from uncommitted code. GateRefused where it can't be judged: its record,
+    its files or its columns are not what they must be.
     """
     record = registry.record(candidate.run_id)
     if gaps := record.gaps():

@@ -24,8 +24,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        model = source if isinstance(source, bytes) else str(source)
-        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
         self._names = [node.name for node in self._session.get_inputs()]
         self._answer = self._session.get_outputs()[-1].name
 

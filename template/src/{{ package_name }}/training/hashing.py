@@ -53,8 +53,7 @@ def _hash_in_duckdb(keys: pd.DataFrame, seed: str) -> np.ndarray:
 
 def buckets(h: np.ndarray) -> np.ndarray:
     """Map hashes to the buckets 0 to 9999."""
-    scaled: np.ndarray = h.astype(np.uint64) * RESOLUTION
-    return scaled >> np.uint64(32)
+    return (h.astype(np.uint64) * RESOLUTION) >> np.uint64(32)
 
 
 def content(frame: pd.DataFrame) -> np.ndarray:

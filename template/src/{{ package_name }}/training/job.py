@@ -34,12 +34,8 @@ def is_here() -> bool:
 def run(train: Callable[[], Outcome], options: argparse.Namespace) -> Outcome:
     """Train as the one who sent the job said, and leave what the platform expects.
 
-    Parameters
-    ----------
-    train
-        Trains by the settings and options that are in force when it is called.
-    options
-        Of the command line; those that the job was sent with are set.
+    `train` goes by the settings and options that are in force when it is called. Of `options`,
+    those of the command line, the ones that the job was sent with are set.
     """
     try:
         _take_in(options)

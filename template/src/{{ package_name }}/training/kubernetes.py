@@ -22,10 +22,7 @@ LOGS = "kubectl logs --follow job/{name}"
 def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     """Create the Job.
 
-    Raises
-    ------
-    UsageError
-        kubectl or the manifest is missing, or the cluster refuses.
+    UsageError where kubectl or the manifest is missing, or the cluster refuses.
     """
     file = project_root() / MANIFEST
     if not file.exists():

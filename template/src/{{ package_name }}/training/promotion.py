@@ -35,14 +35,9 @@ def promote(  # noqa: PLR0913 - what is promoted, and as what
 ) -> Decision:
     """Make a version the champion if every gate lets it pass; keep the decision either way.
 
-    Parameters
-    ----------
-    number
-        The version, or None for the newest.
-    allow_dirty
-        Whether a model made from uncommitted code may replace another.
-    challenger
-        Make it the challenger instead, which need not be as good as the champion yet.
+    `number` is None for the newest version. `allow_dirty` lets a model made from uncommitted code
+    replace another. `challenger` makes it the challenger instead, which need not be as good as the
+    champion yet.
     """
     from .gates import objections  # noqa: PLC0415 - who goes back needs no scikit-learn
 
@@ -51,8 +46,7 @@ def promote(  # noqa: PLR0913 - what is promoted, and as what
         champion = registry.alias(client, registry.CHAMPION)
         rival = None if challenger or champion == candidate else champion
         try:
-            found = objections(candidate, rival, settings, schema, allow_dirty=allow_dirty)
-            reasons = list(found)
+            reasons = [*objections(candidate, rival, settings, schema, allow_dirty=allow_dirty)]
         except GateRefused as refusal:
             reasons = [str(refusal)]
         if not reasons and challenger:
@@ -65,10 +59,7 @@ def promote(  # noqa: PLR0913 - what is promoted, and as what
 def rollback(client: MlflowClient, settings: Settings) -> Decision:
     """Make the previous champion the champion again, if it still loads and answers as it did.
 
-    Raises
-    ------
-    UsageError
-        There is no previous champion.
+    UsageError where there is no previous champion.
     """
     with registry.switching(settings):
         champion = registry.champion(client)

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 
-class Table(BaseModel):
+class Table(BaseModel, frozen=True):
     """One table that a run was trained on."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: int
     fingerprint: str
@@ -17,10 +15,8 @@ class Table(BaseModel):
     bad: int
 
 
-class Record(BaseModel):
+class Record(BaseModel, frozen=True):
     """Everything needed to tell where a model came from, and to make it again."""
-
-    model_config = ConfigDict(frozen=True)
 
     data: dict[str, Table]
     split: dict[str, int]

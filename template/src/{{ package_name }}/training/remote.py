@@ -35,20 +35,11 @@ def train_on(
 ) -> Outcome:
     """Train in the project's image on `sagemaker` or `kubernetes`, and wait for the end.
 
-    Parameters
-    ----------
-    deploy
-        Let SageMaker's endpoint answer from that image, once the version is the champion.
+    `deploy` lets SageMaker's endpoint answer from that image, once the version is the champion.
 
-    Raises
-    ------
-    UsageError
-        The job could not reach the tracking server or the data, the platform refuses it, or the
-        endpoint does not answer.
-    GateRefused
-        The image can't hold what is here, as some of it is in no commit.
-    Stop
-        The job failed before there was a model.
+    UsageError where the job could not reach the tracking server or the data, the platform refuses
+    it, or the endpoint does not answer; GateRefused where the image can't hold what is here, as
+    some of it is in no commit; Stop where the job failed before there was a model.
     """
     place = import_module(f".{platform}", __package__)
     if deploy and settings.remote.secret is None:  # before anything is paid for

@@ -53,12 +53,8 @@ def reproduce(
 ) -> Reproduction:
     """Train a run again with its own data versions and settings, and compare. Nothing is stored.
 
-    Raises
-    ------
-    UsageError
-        There is no such run, or its data is not here.
-    GateRefused
-        The run has no record.
+    UsageError where there is no such run, or its data is not here; GateRefused where it has no
+    record.
     """
     try:
         run = client.get_run(run_id)

@@ -21,19 +21,16 @@ from ..utils.errors import UsageError
 
 STOP = "aws sagemaker stop-training-job --training-job-name {name}"
 LOGS = "aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {name} --follow"
-GIGABYTES = 30
-"""Disk of the machine."""
 
 
 def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
     """Start a training job.
 
-    Raises
-    ------
-    UsageError
-        A setting is missing, or AWS refuses: no credentials, no such role, no right.
+    UsageError where a setting is missing, or AWS refuses: no credentials, no such role, no right.
     """
-    _need(remote, "role", "output")
+    for setting in ("role", "output"):
+        if not getattr(remote, setting):
+            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
     with _explained():
         boto3.client("sagemaker").create_training_job(**_request(name, variables, remote))
 
@@ -58,12 +55,8 @@ def deploy(name: str, variables: dict[str, str], remote: Remote) -> str:
     never happens. An image takes each new champion by itself: only another image, machine or
     setting is news.
 
-    Raises
-    ------
-    UsageError
-        A setting is missing, AWS refuses, or the image did not answer.
+    UsageError where AWS refuses, or the image did not answer.
     """
-    _need(remote, "role", "image")
     container = {"Image": remote.image, "Environment": variables | {ENDPOINT: name}}
     model = {"ExecutionRoleArn": remote.role, "PrimaryContainer": container} | _network(remote)
     told = json.dumps([model, remote.instance], sort_keys=True)
@@ -119,20 +112,13 @@ def take_secret() -> Settings:
     return config.load()
 
 
-def _need(remote: Remote, *settings: str) -> None:
-    for setting in settings:
-        if not getattr(remote, setting):
-            raise UsageError(f"config.toml: [remote] {setting} is missing, and SageMaker needs it.")
-
-
 def _endpoint(client: Any, name: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = client.describe_endpoint(EndpointName=name)
+        return client.describe_endpoint(EndpointName=name)
     except ClientError as error:
         if "Could not find" in str(error):
             return None
         raise
-    return found
 
 
 def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, Any]:
@@ -146,7 +132,7 @@ def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, 
         "ResourceConfig": {
             "InstanceType": remote.instance,
             "InstanceCount": 1,
-            "VolumeSizeInGB": GIGABYTES,
+            "VolumeSizeInGB": 30,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
         "EnableManagedSpotTraining": remote.spot,
@@ -155,19 +141,17 @@ def _request(name: str, variables: dict[str, str], remote: Remote) -> dict[str, 
         waiting = seconds + 60 * remote.wait_minutes
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = waiting
     if remote.channels:
-        channels = remote.channels.items()
-        request["InputDataConfig"] = [_channel(table, uri) for table, uri in channels]
+        whole = {"S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
+        request["InputDataConfig"] = [
+            {"ChannelName": table, "DataSource": {"S3DataSource": whole | {"S3Uri": uri}}}
+            for table, uri in remote.channels.items()
+        ]
     return request | _network(remote)
 
 
 def _network(remote: Remote) -> dict[str, Any]:
     private = {"Subnets": remote.subnets, "SecurityGroupIds": remote.security_groups}
     return {"VpcConfig": private} if remote.subnets else {}
-
-
-def _channel(name: str, uri: str) -> dict[str, Any]:
-    where = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": where}}
 
 
 @contextmanager

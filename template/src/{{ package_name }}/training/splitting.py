@@ -159,8 +159,7 @@ def _edges(column: pd.Series) -> list[float]:
     if not types.is_numeric_dtype(column) or column.nunique() <= CLASSES:
         return []
     inner = np.linspace(0, 1, BINS + 1)[1:-1]
-    edges: list[float] = np.unique(np.quantile(column.to_numpy(dtype=float), inner)).tolist()
-    return edges
+    return np.unique(np.quantile(column.to_numpy(dtype=float), inner)).tolist()
 
 
 def _strata(column: pd.Series, edges: list[float]) -> pd.Series:

@@ -37,10 +37,7 @@ FROZEN_PATHS = {
 def connect(settings: Settings) -> MlflowClient:
     """Point MLflow to the project's store, made now if need be, and return a client.
 
-    Raises
-    ------
-    UsageError
-        A server is named that does not answer, or lets nobody in.
+    UsageError where a server is named that does not answer, or lets nobody in.
     """
     server = os.environ.get("MLFLOW_TRACKING_URI")
     uri = server or _embedded_store(settings.var)

@@ -60,14 +60,8 @@ def train(
 ) -> Outcome:
     """Train on the newest tables, register the model, and promote it if the gate lets it pass.
 
-    Nothing is registered unless everything before went through.
-
-    Raises
-    ------
-    UsageError
-        The data or the settings can't be used.
-    GateRefused
-        The model can't be loaded again as it was.
+    Nothing is registered unless everything before went through. UsageError where the data or the
+    settings can't be used, GateRefused where the model can't be loaded again as it was.
     """
     steps = Steps()
     with steps.step("data"):
