@@ -67,10 +67,7 @@ class Answerer:
     def answer(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
         """Return the body of each answer, or the refusal where an answer is not finite.
 
-        Raises
-        ------
-        Refusal
-            The journal took none of it.
+        Refusal where the journal took none of it.
         """
         now = self.versions.now
         asked = [[self._asked(row, now) for row in rows] for rows in requests]

@@ -23,15 +23,9 @@ class LateError(Exception):
 class Batcher(Generic[Asked, Answer]):
     """Collects requests and hands them on, one batch at a time.
 
-    Parameters
-    ----------
-    work
-        Answers a batch, in its order. An answer may be an exception, which is raised to the one
-        who asked.
-    quick
-        Whether a batch is so short that a thread of its own would cost more than it gains.
-    limit, timeout
-        How many requests may wait, and for how many seconds.
+    `work` answers a batch, in its order; an answer may be an exception, which is raised to the one
+    who asked. `quick` tells whether a batch is so short that a thread of its own would cost more
+    than it gains. At most `limit` requests wait, each for `timeout` seconds.
     """
 
     def __init__(
@@ -54,12 +48,7 @@ class Batcher(Generic[Asked, Answer]):
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer, when the batch it was part of is through.
 
-        Raises
-        ------
-        BusyError
-            Too many wait already.
-        LateError
-            This one waited too long.
+        BusyError where too many wait already, LateError where this one waited too long.
         """
         if self.full:
             raise BusyError(f"{self.limit} requests are waiting already")

@@ -84,12 +84,8 @@ def load_scorer(
 ) -> Scorer:
     """Return the scorer of a version, the champion by default.
 
-    Raises
-    ------
-    UsageError
-        There is no such version, or no champion yet.
-    GateRefused
-        The version fails a gate of `training.artifact`, or was made for other columns.
+    UsageError where there is no such version, or no champion yet; GateRefused where the version
+    fails a gate of `training.artifact`, or was made for other columns.
     """
     found = registry.champion(client) if version is None else registry.version(client, version)
     artifact = registry.fetch(found, settings)
