@@ -33,12 +33,12 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         ports = [port, settings.service.operating_port]
         listeners = [opened.enter_context(_bind(host, one)) for one in ports if one is not None]
         if workers == 1:
-            uvicorn.Server(_config(_create(settings))).run(listeners)
+            uvicorn.Server(_config(create_worker(settings))).run(listeners)
             return
         # What the workers add up for /metrics:
         figures = opened.enter_context(tempfile.TemporaryDirectory())
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
-        _create(settings)  # whatever is wrong shows here, once
+        create_worker(settings)  # whatever is wrong shows here, once
         Multiprocess(_config(f"{__name__}:create_worker", workers), listeners).run()
 
 
@@ -55,12 +55,9 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def create_worker() -> Service:
-    """Return the service for one of several processes."""
-    return _create(config.load())
-
-
-def _create(settings: Settings) -> Service:
+def create_worker(settings: Settings | None = None) -> Service:
+    """Return the service for one process; uvicorn calls this in each of several."""
+    settings = settings or config.load()
     app = create_app(tracking.connect(settings), settings, Rows.to_schema())
     gc.collect()
     gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
