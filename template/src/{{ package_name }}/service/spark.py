@@ -120,20 +120,19 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
     }
-    spark = None
     with tempfile.TemporaryDirectory() as folder:
         model = shutil.make_archive(f"{folder}/model", "zip", settings.var / "models" / digest)
         code = shutil.make_archive(f"{folder}/code", "zip", PACKAGE.parent, PACKAGE.name)
         try:
-            spark = SparkSession.builder.master(master).config(map=options).getOrCreate()
-            for noisy in LOGGED_TWICE:
-                log4j = spark._jvm.org.apache.logging.log4j
-                log4j.core.config.Configurator.setLevel(noisy, log4j.Level.OFF)
-            spark.sparkContext.addPyFile(code)
-            spark.sparkContext.addArchive(f"{model}#model")
-            if packed:
-                spark.sparkContext.addArchive(f"{packed}#environment")
-            yield spark
+            with SparkSession.builder.master(master).config(map=options).getOrCreate() as spark:
+                for noisy in LOGGED_TWICE:
+                    log4j = spark._jvm.org.apache.logging.log4j
+                    log4j.core.config.Configurator.setLevel(noisy, log4j.Level.OFF)
+                spark.sparkContext.addPyFile(code)
+                spark.sparkContext.addArchive(f"{model}#model")
+                if packed:
+                    spark.sparkContext.addArchive(f"{packed}#environment")
+                yield spark
         except (PySparkException, Py4JError) as error:
             if refused := re.search(r"GateRefused: (.*)", str(error)):
                 raise GateRefused(f"An executor refused. {refused[1]}") from None
@@ -141,9 +140,6 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
             causes = causes or re.findall(r"^[\w.]+Error: .*", str(error), re.MULTILINE)
             why = causes[-1] if causes else str(error).splitlines()[0]
             raise UsageError(f"Spark at {master} failed: {why}") from None
-        finally:
-            if spark:
-                spark.stop()
 
 
 def _pack(folder: Path) -> Path:
