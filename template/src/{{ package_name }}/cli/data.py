@@ -66,8 +66,7 @@ def check(options: Options, project: Project) -> Result:
     if options.b is None:
         return f"Fingerprint {a.digest} in {options.save}", {"fingerprint": a.digest}, 0
     found = compare(a, fingerprint_of(options.b, schema, root))
-    result = {"verdict": found.verdict, "differences": found.differences}
-    return describe(found), result, int(found.verdict == "different")
+    return describe(found), vars(found), int(found.verdict == "different")
 
 
 @command("data history", argument("--name", metavar="TABLE", help="all tables by default"))

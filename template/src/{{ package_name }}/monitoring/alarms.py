@@ -55,10 +55,8 @@ def of_columns(
             value = window.reference[name].names[filled[0]]
             yield "silence", f"{name} is {value} in all the newest {newest.compared:,} rows"
         elif share[-1] - usual[-1] > limits.missing_share:
-            yield (
-                "missing",
-                f"{name} is missing in {share[-1]:.1%} of rows, {usual[-1]:.1%} in training",
-            )
+            said = f"{name} is missing in {share[-1]:.1%} of rows, {usual[-1]:.1%} in training"
+            yield "missing", said
         elif share[-2] - usual[-2] > limits.unseen_share:
             yield "unseen", f"{share[-2]:.1%} of {name} are values that training never saw"
         elif name in moved and name not in rules.expected_to_move:
@@ -88,10 +86,8 @@ def of_answers(window: Window, before: Window, shifts: list[Shift], rules: Monit
         (against,) = judge([shift("before", last, counts, rules)])
         now, then = (shift("training", usual, some, rules).psi for some in (counts, earlier))
         if against.alarming and now > then:
-            yield (
-                "answers",
-                f"answers differ from those of the window before (PSI {against.psi:.3f})",
-            )
+            said = f"answers differ from those of the window before (PSI {against.psi:.3f})"
+            yield "answers", said
 
 
 def of_latency(durations: pd.DataFrame, budget_ms: float | None, rules: Monitoring) -> Alarms:

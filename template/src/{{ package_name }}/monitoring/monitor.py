@@ -13,25 +13,15 @@ from mlflow import MlflowClient
 from ..data.profile import Distribution, Profile
 from ..service.durations import HOUR, quantile, read_durations
 from ..service.journal import open_journal
-from ..service.tally import read_tallies
+from ..service.tally import DAY, read_tallies
 from ..training import registry
 from ..utils.config import Monitoring, Settings
 from ..utils.errors import UsageError
 from . import alarms
 from .audit import Finding, audit
 from .drift import Shift, judge, shift
-from .performance import (
-    Comparison,
-    Performance,
-    by_day,
-    by_version,
-    compare,
-    losses,
-    of_champion,
-)
+from .performance import Comparison, Performance, by_day, by_version, compare, losses, of_champion
 from .window import Window, day_of
-
-DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -99,10 +89,9 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     durations = read_durations(journal, since, now)
     durations = durations[durations["version"] == version]
     budget = settings.service.latency_budget_ms
-    judged = losses(journal.judged(now - 2 * outcome_span))
-    judged = judged[judged["time"] < now]
-    recent = judged["time"] >= now - outcome_span
-    judged, earlier = judged[recent], judged[~recent]
+    known = losses(journal.judged(now - 2 * outcome_span))
+    earlier = known[known["time"] < now - outcome_span]
+    judged = known[known["time"].between(now - outcome_span, now, inclusive="left")]
     answered = judged[judged["assigned"] != "shadow"]
     if len(answered) >= rules.min_rows:
         window.counts["target"] = profile.target.count(answered["outcome"].map(json.loads))

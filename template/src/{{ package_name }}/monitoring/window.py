@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..data.profile import Distribution, Profile
+from ..data.profile import Profile
 from ..service.tally import Tally
 
 
@@ -15,25 +15,19 @@ class Window:
         self.rows = sum(tally.rows for tally in tallies)
         self.compared = sum(tally.rows for tally in tallies if tally.counts)
         """Rows whose inputs were counted in this version's bins."""
-        self.reference = reference_of(profile)
-        self.counts = {
-            name: np.zeros(len(part.counts), dtype=int) for name, part in self.reference.items()
-        }
+        ends = {"answer": profile.answer, "label": profile.label, "target": profile.target}
+        self.reference = profile.columns | {name: part for name, part in ends.items() if part}
+        """What the version saw and answered in training, by the names used in tallies."""
+        self.counts = {name: np.zeros_like(part.counts) for name, part in self.reference.items()}
         for tally in tallies:
             for name, counts in tally.counts.items():
                 if tally.version == version or name not in {"answer", "label"}:
-                    self.counts[name] = self.counts[name] + np.asarray(counts)
+                    self.counts[name] += counts
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of rows in each bin, now and in training."""
         counts, usual = self.counts[name], np.asarray(self.reference[name].counts)
         return counts / max(counts.sum(), 1), usual / max(usual.sum(), 1)
-
-
-def reference_of(profile: Profile) -> dict[str, Distribution]:
-    """Return what a version saw and answered in training, by the names used in tallies."""
-    label = {} if profile.label is None else {"label": profile.label}
-    return {**profile.columns, "answer": profile.answer, **label, "target": profile.target}
 
 
 def day_of(seconds: float) -> str:

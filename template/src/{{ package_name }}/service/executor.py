@@ -1,6 +1,7 @@
 """What Spark's executors run: they read what is theirs, answer it, and number what is written."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,7 @@ from .batch import score_chunk
 from .scoring import Scorer
 from .tally import Tally
 
-Batches = Iterable[pyarrow.RecordBatch]
+Batches = Iterator[pyarrow.RecordBatch]
 PLACE = "_place"
 """Where a row was read: the part of the source in the upper bits, its number in there below."""
 BITS = 33  # as Spark's monotonically_increasing_id has them
@@ -41,7 +42,7 @@ class Summary(BaseModel):
 
     tally: Tally
     scored: int = 0
-    ends: dict[int, int] = {}
+    ends: Counter[int] = Counter()
     """By part of the source: one more than the highest number of a row seen of it."""
 
 
@@ -51,7 +52,7 @@ def answer(
     key: pa.DataFrameSchema,
     kinds: dict[str, pyarrow.Schema],
     batches: Batches,
-) -> Iterator[pyarrow.RecordBatch]:
+) -> Batches:
     """Yield the answers to a partition, a row for each chunk, then its `Summary`.
 
     The answers to a chunk are one value, a stream of Arrow: Spark keeps it without looking into it.
@@ -66,48 +67,36 @@ def answer(
         of, number = places >> BITS, places & LOW
         for source in np.unique(of).tolist():
             end = int(number[of == source].max()) + 1
-            summary.ends[source] = max(summary.ends.get(source, 0), end)
-        streams = {}
+            summary.ends[source] = max(summary.ends[source], end)
+        chunk = {}
         for name, found in {"good": good, "bad": bad}.items():
             placed = found.assign(row=places[found["row"].to_numpy(dtype=int)])
             rows = pyarrow.Table.from_pandas(placed, kinds[name], preserve_index=False)
             sink = pyarrow.BufferOutputStream()
             with pyarrow.ipc.new_stream(sink, rows.schema) as stream:
                 stream.write_table(rows)
-            streams[name] = sink.getvalue().to_pybytes() if len(found) else None
-        yield pyarrow.RecordBatch.from_pylist([streams | {"summary": None}], KEPT)
+            chunk[name] = sink.getvalue().to_pybytes() if len(found) else None
+        yield pyarrow.RecordBatch.from_pylist([chunk], KEPT)
     yield pyarrow.RecordBatch.from_pylist([{"summary": summary.model_dump_json()}], KEPT)
 
 
-def read_and_answer(
-    answers: Callable[[Batches], Iterator[pyarrow.RecordBatch]],
-    pieces: list[Fragment],
-    scan: dict[str, Any],
-    batches: Batches,
-) -> Iterator[pyarrow.RecordBatch]:
-    """Read the pieces whose numbers are given, and yield the answers to them."""
-
-    def rows() -> Iterator[pyarrow.RecordBatch]:
-        for piece in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
-            place = piece << BITS
-            try:
-                for batch in pieces[piece].to_batches(**scan):
-                    places = pyarrow.array(np.arange(place, place + len(batch)))
-                    yield batch.replace_schema_metadata().append_column(PLACE, places)
-                    place += len(batch)
-            except UNREADABLE as error:
-                raise OSError(f"{pieces[piece].path} can't be read: {error}") from None
-
-    yield from answers(rows())
+def read(pieces: list[Fragment], scan: dict[str, Any], numbers: Batches) -> Batches:
+    """Yield the rows of the pieces whose numbers are given, each with its place."""
+    for piece in chain.from_iterable(batch.column(0).to_pylist() for batch in numbers):
+        place = piece << BITS
+        try:
+            for batch in pieces[piece].to_batches(**scan):
+                places = pyarrow.array(np.arange(place, place + len(batch)))
+                yield batch.replace_schema_metadata().append_column(PLACE, places)
+                place += len(batch)
+        except UNREADABLE as error:
+            raise OSError(f"{pieces[piece].path} can't be read: {error}") from None
 
 
-def numbered(starts: dict[int, int], batches: Batches) -> Iterator[pyarrow.RecordBatch]:
+def numbered(starts: np.ndarray, batches: Batches) -> Batches:
     """Yield the rows of kept chunks, numbered as they stand in the source."""
-    before = np.zeros(max(starts) + 1, dtype=int)
-    before[list(starts)] = list(starts.values())
-    for batch in batches:
-        for stream in batch.column(0):
-            for rows in pyarrow.ipc.open_stream(stream.as_buffer()):
-                at = rows.schema.get_field_index("row")
-                places = rows.column(at).to_numpy()
-                yield rows.set_column(at, "row", before[places >> BITS] + (places & LOW))
+    for stream in chain.from_iterable(batch.column(0) for batch in batches):
+        for rows in pyarrow.ipc.open_stream(stream.as_buffer()):
+            at = rows.schema.get_field_index("row")
+            places = rows.column(at).to_numpy()
+            yield rows.set_column(at, "row", starts[places >> BITS] + (places & LOW))

@@ -68,14 +68,9 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
         for what, value in now.items()
         if not _same(then.get(what), value)
     ]
+    verdict = "different" if differences else "identical"
     return Replayed(
-        "different" if differences else "identical",
-        differences,
-        entry.version,
-        entry.runtime,
-        entry.time,
-        inputs,
-        then["prediction"],
+        verdict, differences, entry.version, entry.runtime, entry.time, inputs, then["prediction"]
     )
 
 

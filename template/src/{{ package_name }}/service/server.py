@@ -5,7 +5,7 @@ import gc
 import os
 import socket
 import tempfile
-from typing import Any
+from functools import partial
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -17,6 +17,10 @@ from ..utils.config import Settings
 from ..utils.errors import UsageError
 from .app import create_app
 from .predict import Service
+
+configured = partial(
+    uvicorn.Config, log_level="warning", access_log=False, timeout_graceful_shutdown=30
+)
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -33,13 +37,14 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         ports = [port, settings.service.operating_port]
         listeners = [opened.enter_context(_bind(host, one)) for one in ports if one is not None]
         if workers == 1:
-            uvicorn.Server(_config(_create(settings))).run(listeners)
+            uvicorn.Server(configured(create_worker(settings), workers=1)).run(listeners)
             return
         # What the workers add up for /metrics:
         figures = opened.enter_context(tempfile.TemporaryDirectory())
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
-        _create(settings)  # whatever is wrong shows here, once
-        Multiprocess(_config(f"{__name__}:create_worker", workers), listeners).run()
+        create_worker(settings)  # whatever is wrong shows here, once
+        several = configured(f"{__name__}:create_worker", factory=True, workers=workers)
+        Multiprocess(several, listeners).run()
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -55,24 +60,10 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def create_worker() -> Service:
-    """Return the service for one of several processes."""
-    return _create(config.load())
-
-
-def _create(settings: Settings) -> Service:
+def create_worker(settings: Settings | None = None) -> Service:
+    """Return the service for one process; uvicorn calls this in each of several."""
+    settings = settings or config.load()
     app = create_app(tracking.connect(settings), settings, Rows.to_schema())
     gc.collect()
     gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
     return app
-
-
-def _config(app: Any, workers: int = 1) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        factory=isinstance(app, str),
-        workers=workers,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=30,
-    )

@@ -11,14 +11,15 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import distributions
-from itertools import accumulate, chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow
@@ -40,7 +41,7 @@ from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
 from .batch import Scored
-from .executor import KEPT, PLACE, Summary, answer, numbered, read_and_answer
+from .executor import KEPT, PLACE, Batches, Summary, answer, numbered, read
 from .scoring import Scorer, askable, label_text
 from .tally import Tally
 
@@ -86,6 +87,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
         kinds = _kinds(scorer, asked, key)
         model = (scorer.artifact.digest, scorer.version, settings.service.environment == "refuse")
         answers = partial(answer, model, asked, key, kinds)
+        reading: Callable[[Batches], Batches] = iter  # what Spark has read
         names = [*key.columns, *asked.columns]
         if isinstance(found, DataFrame):
             rows = found.select(*(f"`{name.replace('`', '``')}`" for name in names), PLACE)
@@ -96,11 +98,10 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
             scan = {"schema": found.schema, "columns": names, "use_threads": False}
             scan["batch_size"] = settings.service.chunk_rows
             scan["fragment_scan_options"] = ParquetFragmentScanOptions(pre_buffer=False)
-            answers = partial(read_and_answer, answers, pieces, scan)
-        answered = rows.mapInArrow(answers, from_arrow_schema(KEPT))
-        return _write(
-            spark, answered.persist(StorageLevel.DISK_ONLY), kinds, output, scorer.version
-        )
+            reading = partial(read, pieces, scan)
+        kept = rows.mapInArrow(lambda given: answers(reading(given)), from_arrow_schema(KEPT))
+        kept = kept.persist(StorageLevel.DISK_ONLY)
+        return _write(spark, kept, kinds, output, scorer.version)
 
 
 @contextmanager
@@ -119,20 +120,19 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
     }
-    spark = None
     with tempfile.TemporaryDirectory() as folder:
         model = shutil.make_archive(f"{folder}/model", "zip", settings.var / "models" / digest)
         code = shutil.make_archive(f"{folder}/code", "zip", PACKAGE.parent, PACKAGE.name)
         try:
-            spark = SparkSession.builder.master(master).config(map=options).getOrCreate()
-            for noisy in LOGGED_TWICE:
-                log4j = spark._jvm.org.apache.logging.log4j
-                log4j.core.config.Configurator.setLevel(noisy, log4j.Level.OFF)
-            spark.sparkContext.addPyFile(code)
-            spark.sparkContext.addArchive(f"{model}#model")
-            if packed:
-                spark.sparkContext.addArchive(f"{packed}#environment")
-            yield spark
+            with SparkSession.builder.master(master).config(map=options).getOrCreate() as spark:
+                for noisy in LOGGED_TWICE:
+                    log4j = spark._jvm.org.apache.logging.log4j
+                    log4j.core.config.Configurator.setLevel(noisy, log4j.Level.OFF)
+                spark.sparkContext.addPyFile(code)
+                spark.sparkContext.addArchive(f"{model}#model")
+                if packed:
+                    spark.sparkContext.addArchive(f"{packed}#environment")
+                yield spark
         except (PySparkException, Py4JError) as error:
             if refused := re.search(r"GateRefused: (.*)", str(error)):
                 raise GateRefused(f"An executor refused. {refused[1]}") from None
@@ -140,9 +140,6 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
             causes = causes or re.findall(r"^[\w.]+Error: .*", str(error), re.MULTILINE)
             why = causes[-1] if causes else str(error).splitlines()[0]
             raise UsageError(f"Spark at {master} failed: {why}") from None
-        finally:
-            if spark:
-                spark.stop()
 
 
 def _pack(folder: Path) -> Path:
@@ -225,14 +222,14 @@ def _write(
     told = [Summary.model_validate_json(row.summary) for row in ended]
     tally = sum((one.tally for one in told), Tally(version=version))
     scored = sum(one.scored for one in told)
-    ends: dict[int, int] = {}
-    for source, end in chain.from_iterable(one.ends.items() for one in told):
-        ends[source] = max(ends.get(source, 0), end)
-    sources = sorted(ends)
-    starts = dict(zip(sources, accumulate((ends[one] for one in sources), initial=0), strict=False))
-    rows = sum(ends.values())
+    ends = Counter[int]()
+    for one in told:
+        ends |= one.ends  # the larger of the two
+    rows = ends.total()
     if not rows:
         raise UsageError("The source holds no rows.")
+    sizes = np.array([ends[part] for part in range(max(ends) + 1)])
+    starts = sizes.cumsum() - sizes
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
     stem, _, kind = output.rpartition(".")
     rejects = f"{stem}.rejected.{kind}"
