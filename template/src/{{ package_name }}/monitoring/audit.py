@@ -35,12 +35,8 @@ def audit(
 ) -> list[Finding]:
     """Look through all runs, models, versions and aliases of the project.
 
-    Parameters
-    ----------
-    mend
-        Whether crashed runs are marked as killed, and their unfinished models deleted.
-    now
-        Seconds since 1970; by default the present.
+    `mend` marks crashed runs as killed, and deletes their unfinished models. `now` is in seconds
+    since 1970, by default the present.
     """
     return [
         *_left_by_a_crash(client, mend=mend),

@@ -57,17 +57,10 @@ class Seen:
 def monitor(client: MlflowClient, settings: Settings, now: float | None = None) -> Seen:
     """Hold the last days against what the champion saw in training.
 
-    Parameters
-    ----------
-    now
-        Seconds since 1970 at which the last days end; by default the present.
+    Those days end `now`, in seconds since 1970, by default the present.
 
-    Raises
-    ------
-    UsageError
-        There is no champion yet, or [monitoring] names a column that is no input.
-    GateRefused
-        The champion can't be loaded, or has no record.
+    UsageError where there is no champion yet, or [monitoring] names a column that is no input;
+    GateRefused where the champion can't be loaded, or has no record.
     """
     rules, now = settings.monitoring, now or time.time()
     champion = registry.champion(client)

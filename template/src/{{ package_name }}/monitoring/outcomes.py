@@ -23,15 +23,9 @@ def take_in(
     The file names a prediction by `prediction_id`, or its row by the key columns; the outcome is in
     the target's column or in `outcome`, and what it was worth, if known, in `value`.
 
-    Returns
-    -------
-    The number of `rows`, of those `matched` with a prediction and `unmatched`, and of those
-    `rejected`, as their outcome is missing or of another type.
-
-    Raises
-    ------
-    UsageError
-        The file can't be read or lacks these columns.
+    Return the number of `rows`, of those `matched` with a prediction and `unmatched`, and of those
+    `rejected`, as their outcome is missing or of another type. UsageError where the file can't be
+    read or lacks these columns.
     """
     rows = read_table(file).to_pandas(types_mapper=nullable_type)
     column = next((name for name in (roles.target, OUTCOME) if name in rows), None)

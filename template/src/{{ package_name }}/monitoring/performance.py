@@ -107,13 +107,8 @@ class Comparison:
 def compare(performance: list[Performance], champion: int, least: int) -> Comparison | None:
     """Decide between champion and challenger; None where one of them has no outcomes.
 
-    Parameters
-    ----------
-    champion
-        The version that is the champion now; the newest other one that was tried, as challenger
-        or shadow, is held against it.
-    least
-        Fewer outcomes of either decide nothing.
+    The newest other version that was tried, as challenger or shadow, is held against that of the
+    champion. Fewer outcomes than `least` of either decide nothing.
     """
     ours = of_champion(performance, champion)
     tried = [one for one in performance if one.version != champion and one.group != "champion"]

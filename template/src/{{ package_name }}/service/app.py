@@ -87,12 +87,8 @@ class Standing(Model):
 def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema) -> Service:
     """Return the service, with the champion loaded and proved.
 
-    Raises
-    ------
-    UsageError
-        There is no champion yet, or the journal can't be opened.
-    GateRefused
-        The champion fails a gate, or the package is not as it was built.
+    UsageError where there is no champion yet, or the journal can't be opened; GateRefused where the
+    champion fails a gate, or the package is not as it was built.
     """
     wheel, package_commit = environment.wheel(), environment.commit().id
     limits = settings.service

@@ -51,10 +51,7 @@ def score_file(
     The output holds, for each row scored, its place in the source (`row`), its key, the prediction
     and the model's version. It appears when all rows are through, never half.
 
-    Raises
-    ------
-    UsageError
-        The source can't be read or lacks an input, or no row of it could be scored.
+    UsageError where the source can't be read or lacks an input, or no row of it could be scored.
     """
     rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
     asked = askable(schema, scorer.artifact.columns)

@@ -45,12 +45,8 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
 
     The version is asked with the columns it was trained with, whatever schema.py says today.
 
-    Raises
-    ------
-    UsageError
-        There is no such prediction, or its version is gone.
-    GateRefused
-        The version can't be loaded as it was.
+    UsageError where there is no such prediction, or its version is gone; GateRefused where the
+    version can't be loaded as it was.
     """
     entry = journal.find(name)
     artifact = registry.fetch(registry.version(client, entry.version), settings, lenient=True)

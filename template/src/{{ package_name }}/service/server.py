@@ -26,10 +26,7 @@ configured = partial(
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Answer until stopped; what was taken is answered first.
 
-    Raises
-    ------
-    UsageError
-        A port is taken, or there is no champion yet.
+    UsageError where a port is taken, or there is no champion yet.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")

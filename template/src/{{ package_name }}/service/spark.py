@@ -68,12 +68,8 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     Both are paths that driver and executors see alike, or URIs that Spark opens. `master` is the
     cluster's URL, as `spark-submit --master` takes it.
 
-    Raises
-    ------
-    UsageError
-        The source can't be read or lacks an input, no row could be scored, or the cluster fails.
-    GateRefused
-        An executor fails a gate of `training.artifact`.
+    UsageError where the source can't be read or lacks an input, no row could be scored, or the
+    cluster fails; GateRefused where an executor fails a gate of `training.artifact`.
     """
     if not output.endswith((".csv", ".parquet")):
         raise UsageError(f"{output}: Spark writes names that end in .csv or .parquet.")

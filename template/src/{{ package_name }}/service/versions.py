@@ -38,12 +38,7 @@ class Answering:
 class Versions:
     """Looks after the aliases. A version that fails to load or to prove itself never answers.
 
-    Raises
-    ------
-    UsageError
-        There is no champion yet.
-    GateRefused
-        The champion fails a gate.
+    UsageError where there is no champion yet, GateRefused where it fails a gate.
     """
 
     def __init__(
