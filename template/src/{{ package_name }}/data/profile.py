@@ -36,11 +36,8 @@ class Distribution(BaseModel, frozen=True):
             inside = [known[label] for label in self.labels]
             other = known.total() - sum(inside)
         else:
-            # To sort them all and look up the edges is quicker than to look up each of them.
-            numbers = np.sort(values.to_numpy(dtype="float64", na_value=np.nan))
-            present = numbers[: len(numbers) - np.isnan(numbers).sum()]
-            below = np.searchsorted(present, self.edges)
-            inside = np.diff([0, *below, len(present)]).tolist()
+            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+            inside = np.histogram(numbers, [-np.inf, *self.edges, np.inf])[0].tolist()
             other = 0
         return np.array([*inside, other, len(values) - sum(inside) - other])
 
