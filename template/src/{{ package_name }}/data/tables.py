@@ -97,9 +97,8 @@ def rows_of(table: DeltaTable) -> Dataset:
     system, path = FileSystem.from_uri(table.table_uri)
     files = SubTreeFileSystem(path, system)
     written = pa.table(table.get_add_actions(flatten=True))
-    names = [unquote(name) for name in written["path"].to_pylist()]
-    sizes = written["size_bytes"].to_pylist()
-    for file, size in zip(files.get_file_info(names), sizes, strict=True):
+    for add in written.select(["path", "size_bytes"]).to_pylist():
+        file, size = files.get_file_info(unquote(add["path"])), add["size_bytes"]
         if file.size != size:
             now = "not found" if file.size is None else f"{file.size} bytes, not the {size} written"
             raise OSError(f"{path}/{file.path}: {now}")
