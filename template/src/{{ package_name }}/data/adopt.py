@@ -86,8 +86,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     else:
         notes.append("No key was named: rows are told apart by their content.")
     for name in names:
-        reason = _unfit(rows[name], rows[target], task) if part[name] == "input" else None
-        if reason:
+        if part[name] == "input" and (reason := _unfit(rows[name], rows[target], task)):
             part[name] = "excluded"
             notes.append(f"{name} is no input: {reason}.")
     inputs = [name for name in names if part[name] == "input"]

@@ -69,8 +69,7 @@ def screen(
     GateRefused
         A check on the table as a whole fails.
     """
-    absent = [name for name in schema.columns if name not in frame.columns]
-    if absent:
+    if absent := [name for name in schema.columns if name not in frame.columns]:
         there = ", ".join(map(str, frame.columns))
         raise UsageError(f"Missing column: {', '.join(absent)}. The data has: {there}.")
     raw = frame.reset_index(drop=True)
@@ -111,8 +110,7 @@ def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFra
         if target in WANTED and lost.any():
             said = ~values.astype("str").isin(MISSING_WORDS)
             for row in np.flatnonzero(lost & said).tolist():
-                told = _quoted(values.iloc[row])
-                reasons[row, name] = f"{name} is {told}, not {WANTED[target]}"
+                reasons[row, name] = f"{name} is {_quoted(values.iloc[row])}, not {WANTED[target]}"
     return pd.DataFrame(columns, index=frame.index), reasons
 
 
@@ -196,7 +194,6 @@ def _as_text(values: pd.Series) -> pd.Series:
 
 
 def _check(typed: pd.DataFrame, schema: pa.DataFrameSchema, reasons: Reasons) -> None:
-    """Note the rows that break the schema."""
     for name, column in schema.columns.items():
         values = typed[name]
         if not column.nullable:

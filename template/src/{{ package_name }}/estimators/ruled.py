@@ -23,8 +23,7 @@ def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> 
     UsageError
         `rules` names one that estimators/rules.py does not have.
     """
-    unknown = [name for name in rules if name not in RULES]
-    if unknown:
+    if unknown := [name for name in rules if name not in RULES]:
         raise UsageError(
             f"[training] rules names {unknown[0]!r}; estimators/rules.py has: {', '.join(RULES)}."
         )
