@@ -34,11 +34,8 @@ class Ingested:
 def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Settings) -> Ingested:
     """Make the rows of `source` the next version of the table `name`.
 
-    Parameters
-    ----------
-    source
-        A `.csv` or `.parquet` file, a Delta table, a query (`postgresql://host/db#SELECT ...`),
-        or `sample:ROWS` for invented rows.
+    A source is a `.csv` or `.parquet` file, a Delta table, `sample:ROWS` for invented rows, or a
+    query (`postgresql://host/db#SELECT ...`).
 
     Raises
     ------
@@ -89,12 +86,9 @@ def ingest_all(
 
 
 def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:
-    """Return versions of tables, joined by key, as one frame in the declared types.
+    """Return versions of tables, by name, joined by key as one frame in the declared types.
 
-    Parameters
-    ----------
-    versions
-        Table name to version. Rows whose key is missing from one of the tables are left out.
+    Rows whose key is missing from one of the tables are left out.
 
     Raises
     ------

@@ -36,12 +36,8 @@ class Version:
 def write(root: str, name: str, rows: pa.Table, facts: dict[str, Any]) -> int:
     """Write `rows` as the whole content of the table's next version, and return its number.
 
-    Parameters
-    ----------
-    root
-        The folder or object-store URI that holds all tables.
-    facts
-        Kept in the commit, and given back by `history`.
+    `root` is the folder or object-store URI that holds all tables. The commit keeps the `facts`,
+    and `history` gives them back.
     """
     pause = 0.0
     while True:

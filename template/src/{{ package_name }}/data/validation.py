@@ -50,17 +50,10 @@ class Screened:
 def screen(
     frame: pd.DataFrame, schema: pa.DataFrameSchema, key: list[str] | None = None
 ) -> Screened:
-    """Hold every row against the schema.
+    """Hold every row, as it came, against the schema. Columns not declared there are left out.
 
-    Parameters
-    ----------
-    frame
-        Rows as they came, with any index.
-    schema
-        The declared columns. Others are left out.
-    key
-        Columns that together must be unique. All rows that share a key are bad, since which of
-        them is right can't be told from their order.
+    The `key` is columns that together must be unique. All rows that share one are bad, since which
+    of them is right can't be told from their order.
 
     Raises
     ------
@@ -92,14 +85,9 @@ def screen(
 
 
 def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:
-    """Cast each declared column, and say which values can't be cast.
+    """Cast each declared column, and say which values can't be cast: these are missing then.
 
-    Returns
-    -------
-    frame
-        The declared columns: `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
-    reasons
-        Of every value that could not be cast; the value itself is missing then.
+    Columns become `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
     """
     columns: dict[str, pd.Series] = {}
     reasons: Reasons = {}
