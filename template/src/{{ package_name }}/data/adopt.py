@@ -218,8 +218,7 @@ def _gives_away(values: pd.Series, target: pd.Series, task: str) -> bool:
             return True
     if task == "classification" or values.dtype not in ("Int64", "float64"):
         return False
-    numbers = values.astype("float64"), target.astype("float64")
-    return bool(abs(numbers[0].corr(numbers[1], min_periods=ROWS_PER_VALUE)) > 0.9999)
+    return bool(abs(values.corr(target, min_periods=ROWS_PER_VALUE)) > 0.9999)
 
 
 def _write(texts: dict[Path, str]) -> None:
