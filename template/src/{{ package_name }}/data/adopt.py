@@ -55,10 +55,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
     Writes the schema, and `[data]` and an empty list of rules to the settings: both or none.
 
-    Raises
-    ------
-    UsageError
-        The file can't be read, a column is unfit for its role, or there is nothing to learn.
+    UsageError where the file can't be read, a column can't play its role, or nothing is to learn.
     """
     try:
         config = tomlkit.parse(config_file.read_text(encoding="utf-8"))

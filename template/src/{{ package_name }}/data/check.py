@@ -19,10 +19,7 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     file that holds a saved fingerprint. The schema gives the columns of a CSV file their types;
     other sources bring their own.
 
-    Raises
-    ------
-    UsageError
-        The source is not there, or can't be read.
+    UsageError where it is not there, or can't be read.
     """
     name, at, version = source.partition("@") if "/" not in source else ("", "", "")
     if source.endswith(".json"):

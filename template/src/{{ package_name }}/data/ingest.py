@@ -37,13 +37,9 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     A source is a `.csv` or `.parquet` file, a Delta table, `sample:ROWS` for invented rows, or a
     query (`postgresql://host/db#SELECT ...`).
 
-    Raises
-    ------
-    UsageError
-        The source can't be read.
-    GateRefused
-        A declared column is missing, a row is bad and the policy is `fail`, or more rows are bad
-        than `max_bad_share` allows. Nothing is written then.
+    UsageError where the source can't be read. GateRefused where a declared column is missing, a row
+    is bad and the policy is `fail`, or more rows are bad than `max_bad_share` allows: nothing is
+    written then.
     """
     data, shown = settings.data, without_password(source)
     raw = _read(source, name, schema, data)
@@ -89,11 +85,7 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     """Return versions of tables, by name, joined by key as one frame in the declared types.
 
     Rows whose key is missing from one of the tables are left out.
-
-    Raises
-    ------
-    UsageError
-        A table is not there, or does not fit the schema.
+    UsageError where a table is not there, or does not fit the schema.
     """
     joined = pd.DataFrame()
     for name, version in versions.items():

@@ -36,10 +36,7 @@ def write_file(
 ) -> None:
     """Write invented rows to a `.csv`, `.parquet` or `.delta`, holding one chunk at a time.
 
-    Raises
-    ------
-    UsageError
-        The ending is another, or `rows` is not positive.
+    UsageError where the ending is another, or `rows` is not positive.
     """
     with appearing(path) as write:
         for chunk in _chunks(schema, columns, rows, seed):

@@ -26,10 +26,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     CSV columns come as text, so that `007` stays `007` and no type depends on which rows happen
     to stand first; the schema gives them their types later.
 
-    Raises
-    ------
-    UsageError
-        Nothing is there, the format is unknown, or the bytes are not what the name says.
+    UsageError where nothing is there, the format is unknown, or the bytes are of another.
     """
     path = Path(source)
     if "://" not in source and not path.exists():
@@ -58,7 +55,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
 
 
 def read_table(source: str) -> pa.Table:
-    """Read a whole source as `read_batches` does; without a single row it is a `UsageError`."""
+    """Read a whole source as `read_batches` does; UsageError where there is not a single row."""
     batches = list(read_batches(source))
     if not sum(batch.num_rows for batch in batches):
         raise UsageError(f"{source} holds no rows.")

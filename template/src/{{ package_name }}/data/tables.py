@@ -83,10 +83,7 @@ def rows_of(table: DeltaTable) -> Dataset:
     Arrow reads local files itself: Delta's readers are Python in Arrow's threads, and where a
     command ends with an error while one of them runs, the process is aborted.
 
-    Raises
-    ------
-    OSError
-        A local file is gone, or is not as long as it was when it was written.
+    OSError where a local file is gone, or is not as long as it was when it was written.
     """
     if not table.table_uri.startswith("file:"):
         return table.to_pyarrow_dataset()

@@ -55,12 +55,7 @@ def screen(
     The `key` is columns that together must be unique. All rows that share one are bad, since which
     of them is right can't be told from their order.
 
-    Raises
-    ------
-    UsageError
-        A declared column is missing.
-    GateRefused
-        A check on the table as a whole fails.
+    UsageError where a declared column is missing, GateRefused where a check of the table fails.
     """
     if absent := [name for name in schema.columns if name not in frame.columns]:
         there = ", ".join(map(str, frame.columns))

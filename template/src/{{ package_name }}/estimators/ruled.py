@@ -16,13 +16,7 @@ from .rules import RULES, Rule
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
-    """Return the unfitted estimator of the project.
-
-    Raises
-    ------
-    UsageError
-        `rules` names one that estimators/rules.py does not have.
-    """
+    """Return the project's unfitted estimator; UsageError where rules.py lacks one of `rules`."""
     if unknown := [name for name in rules if name not in RULES]:
         raise UsageError(
             f"[training] rules names {unknown[0]!r}; estimators/rules.py has: {', '.join(RULES)}."

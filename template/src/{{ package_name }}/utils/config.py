@@ -310,10 +310,7 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read and check all settings.
 
-    Raises
-    ------
-    UsageError
-        The file is missing, is no TOML, or a value is unknown or out of range.
+    UsageError where the file is missing or no TOML, or a value is unknown or out of range.
     """
     if not CONFIG_FILE.exists():
         raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")

@@ -59,11 +59,7 @@ def wheel() -> str | None:
     """Return the SHA-256 of the wheel that this package was installed from.
 
     It is known where `ops/wheel.py` installed the wheel, and left its record in the environment.
-
-    Raises
-    ------
-    GateRefused
-        What is installed is not what the wheel held.
+    GateRefused where what is installed is not what the wheel held.
     """
     file = Path(sys.prefix) / "wheel.json"
     if not file.exists():
