@@ -108,10 +108,7 @@ def declared_types(schema: pa.DataFrameSchema) -> dict[str, str]:
 
 
 def nullable_type(kind: pyarrow.DataType) -> object:
-    """Map Arrow types to pandas ones that keep whole numbers and flags exact beside missing ones.
-
-    For `to_pandas(types_mapper=...)`.
-    """
+    """Keep whole numbers and flags exact beside missing ones: a `types_mapper` of `to_pandas`."""
     if pyarrow.types.is_integer(kind):
         return pd.UInt64Dtype() if kind == pyarrow.uint64() else pd.Int64Dtype()
     return pd.BooleanDtype() if pyarrow.types.is_boolean(kind) else None
