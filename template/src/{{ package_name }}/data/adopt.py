@@ -55,10 +55,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
     Writes the schema, and `[data]` and an empty list of rules to the settings: both or none.
 
-    Raises
-    ------
-    UsageError
-        The file can't be read, a column is unfit for its role, or there is nothing to learn.
+    UsageError where the file can't be read, a column can't play its role, or nothing is to learn.
     """
     try:
         config = tomlkit.parse(config_file.read_text(encoding="utf-8"))
@@ -86,8 +83,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     else:
         notes.append("No key was named: rows are told apart by their content.")
     for name in names:
-        reason = _unfit(rows[name], rows[target], task) if part[name] == "input" else None
-        if reason:
+        if part[name] == "input" and (reason := _unfit(rows[name], rows[target], task)):
             part[name] = "excluded"
             notes.append(f"{name} is no input: {reason}.")
     inputs = [name for name in names if part[name] == "input"]
@@ -219,8 +215,7 @@ def _gives_away(values: pd.Series, target: pd.Series, task: str) -> bool:
             return True
     if task == "classification" or values.dtype not in ("Int64", "float64"):
         return False
-    numbers = values.astype("float64"), target.astype("float64")
-    return bool(abs(numbers[0].corr(numbers[1], min_periods=ROWS_PER_VALUE)) > 0.9999)
+    return bool(abs(values.corr(target, min_periods=ROWS_PER_VALUE)) > 0.9999)
 
 
 def _write(texts: dict[Path, str]) -> None:

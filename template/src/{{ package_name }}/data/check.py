@@ -13,22 +13,13 @@ from .validation import conform
 
 
 def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> Fingerprint:
-    """Return the fingerprint of a source.
+    """Return the fingerprint of a source, or of a table of the project, which has them in `root`.
 
-    Parameters
-    ----------
-    source
-        A `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json` file
-        that holds a saved fingerprint.
-    schema
-        Gives the columns of a CSV file their types; other sources bring their own.
-    root
-        Where the project's tables are.
+    A source is a `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json`
+    file that holds a saved fingerprint. The schema gives the columns of a CSV file their types;
+    other sources bring their own.
 
-    Raises
-    ------
-    UsageError
-        The source is not there, or can't be read.
+    UsageError where it is not there, or can't be read.
     """
     name, at, version = source.partition("@") if "/" not in source else ("", "", "")
     if source.endswith(".json"):

@@ -50,10 +50,7 @@ def kind_of(dtype: object) -> Kind:
 def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
     """Sort the schema's columns by the part they play.
 
-    Raises
-    ------
-    UsageError
-        A role names a column that the schema doesn't have, or no input is left.
+    UsageError where a role names a column that the schema doesn't have, or no input is left.
     """
     named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
     if absent := ", ".join(name for name in named if name and name not in schema.columns):

@@ -188,8 +188,7 @@ def _round(values: np.ndarray) -> np.ndarray:
     size = np.abs(values)
     power = np.clip(8 - np.floor(np.log10(size)), np.where(size < 2.0**63, 0, -300), 308)
     scale = TENS[power.astype(np.int64) + 300]
-    rounded: np.ndarray = np.rint(values * scale) / scale
-    return rounded
+    return np.rint(values * scale) / scale
 
 
 def _decimals(values: np.ndarray) -> int:

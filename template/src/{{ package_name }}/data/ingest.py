@@ -34,19 +34,12 @@ class Ingested:
 def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Settings) -> Ingested:
     """Make the rows of `source` the next version of the table `name`.
 
-    Parameters
-    ----------
-    source
-        A `.csv` or `.parquet` file, a Delta table, a query (`postgresql://host/db#SELECT ...`),
-        or `sample:ROWS` for invented rows.
+    A source is a `.csv` or `.parquet` file, a Delta table, `sample:ROWS` for invented rows, or a
+    query (`postgresql://host/db#SELECT ...`).
 
-    Raises
-    ------
-    UsageError
-        The source can't be read.
-    GateRefused
-        A declared column is missing, a row is bad and the policy is `fail`, or more rows are bad
-        than `max_bad_share` allows. Nothing is written then.
+    UsageError where the source can't be read. GateRefused where a declared column is missing, a row
+    is bad and the policy is `fail`, or more rows are bad than `max_bad_share` allows: nothing is
+    written then.
     """
     data, shown = settings.data, without_password(source)
     raw = _read(source, name, schema, data)
@@ -89,17 +82,10 @@ def ingest_all(
 
 
 def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:
-    """Return versions of tables, joined by key, as one frame in the declared types.
+    """Return versions of tables, by name, joined by key as one frame in the declared types.
 
-    Parameters
-    ----------
-    versions
-        Table name to version. Rows whose key is missing from one of the tables are left out.
-
-    Raises
-    ------
-    UsageError
-        A table is not there, or does not fit the schema.
+    Rows whose key is missing from one of the tables are left out.
+    UsageError where a table is not there, or does not fit the schema.
     """
     joined = pd.DataFrame()
     for name, version in versions.items():

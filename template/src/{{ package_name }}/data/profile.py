@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from .columns import Kind
 
@@ -18,10 +18,8 @@ QUANTILES = [TAIL, *np.arange(0.05, 0.96, 0.05).tolist(), 1 - TAIL]
 MOST_LABELS = 50
 
 
-class Distribution(BaseModel):
+class Distribution(BaseModel, frozen=True):
     """Counts per bin of numbers, or per label; then the others, then the missing ones."""
-
-    model_config = ConfigDict(frozen=True)
 
     edges: list[float] | None = None
     """Bin i holds edges[i-1] <= x < edges[i]; None for labels."""
@@ -38,11 +36,8 @@ class Distribution(BaseModel):
             inside = [known[label] for label in self.labels]
             other = known.total() - sum(inside)
         else:
-            # To sort them all and look up the edges is quicker than to look up each of them.
-            numbers = np.sort(values.to_numpy(dtype="float64", na_value=np.nan))
-            present = numbers[: len(numbers) - np.isnan(numbers).sum()]
-            below = np.searchsorted(present, self.edges)
-            inside = np.diff([0, *below, len(present)]).tolist()
+            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+            inside = np.histogram(numbers, [-np.inf, *self.edges, np.inf])[0].tolist()
             other = 0
         return np.array([*inside, other, len(values) - sum(inside) - other])
 
@@ -56,10 +51,8 @@ class Distribution(BaseModel):
         return [f"below {low[0]}", *inner, f"{low[-1]} and above", "(other)", "(missing)"]
 
 
-class Profile(BaseModel):
+class Profile(BaseModel, frozen=True):
     """What a version saw in training, and what it answered on validation rows."""
-
-    model_config = ConfigDict(frozen=True)
 
     columns: dict[str, Distribution]
     """Inputs by name; dates are left out, as they move by nature."""

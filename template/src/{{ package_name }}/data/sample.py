@@ -36,10 +36,7 @@ def write_file(
 ) -> None:
     """Write invented rows to a `.csv`, `.parquet` or `.delta`, holding one chunk at a time.
 
-    Raises
-    ------
-    UsageError
-        The ending is another, or `rows` is not positive.
+    UsageError where the ending is another, or `rows` is not positive.
     """
     with appearing(path) as write:
         for chunk in _chunks(schema, columns, rows, seed):
@@ -49,8 +46,7 @@ def write_file(
 def example_row(schema: pa.DataFrameSchema, columns: Columns) -> dict[str, Any]:
     """Return the inputs of one invented row, as JSON would hold them."""
     first = generate(schema, columns, 1)[columns.inputs]
-    row: dict[str, Any] = json.loads(first.to_json(orient="records", date_format="iso"))[0]
-    return row
+    return json.loads(first.to_json(orient="records", date_format="iso"))[0]
 
 
 def _chunks(
@@ -119,6 +115,5 @@ def _values(column: pa.Column, position: np.ndarray) -> pd.Series:
         decimals = int(4 - np.floor(np.log10(max(high - low, 1e-9))))  # five digits look natural
         return pd.Series(np.round(low + position * (high - low), decimals).clip(low, high))
     first, last = np.ceil(low), np.floor(high)
-    return pd.Series(np.floor(first + position * (last - first + 1)).clip(first, last)).astype(
-        "Int64"
-    )
+    places = np.floor(first + position * (last - first + 1))
+    return pd.Series(places.clip(first, last), dtype="Int64")

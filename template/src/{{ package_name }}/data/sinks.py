@@ -18,12 +18,7 @@ from ..utils.errors import UsageError
 def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     """Write frames to a file or Delta table that shows up under its name only when all went well.
 
-    No file is left where no row was written.
-
-    Raises
-    ------
-    UsageError
-        The name's ending tells no format.
+    No file is left where no row was written. UsageError where the name's ending tells no format.
     """
     if path.suffix not in {".csv", ".parquet", ".delta"}:
         raise UsageError(f"{path}: expected a name that ends in .csv, .parquet or .delta.")

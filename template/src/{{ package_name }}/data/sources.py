@@ -26,10 +26,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     CSV columns come as text, so that `007` stays `007` and no type depends on which rows happen
     to stand first; the schema gives them their types later.
 
-    Raises
-    ------
-    UsageError
-        Nothing is there, the format is unknown, or the bytes are not what the name says.
+    UsageError where nothing is there, the format is unknown, or the bytes are of another.
     """
     path = Path(source)
     if "://" not in source and not path.exists():
@@ -58,13 +55,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
 
 
 def read_table(source: str) -> pa.Table:
-    """Read a whole source; see `read_batches`.
-
-    Raises
-    ------
-    UsageError
-        As `read_batches`, and where there is not a single row.
-    """
+    """Read a whole source as `read_batches` does; UsageError where there is not a single row."""
     batches = list(read_batches(source))
     if not sum(batch.num_rows for batch in batches):
         raise UsageError(f"{source} holds no rows.")
@@ -100,8 +91,7 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     )
     # In order, a bad line is told by its number.
     for block in pyarrow.csv.open_csv(path, in_order, parse, as_text):
-        for start in range(0, len(block), batch_rows):
-            yield block.slice(start, batch_rows)
+        yield from pa.Table.from_batches([block]).to_batches(batch_rows)
 
 
 def _refuse_twins(source: str, names: list[str]) -> None:

@@ -36,12 +36,8 @@ class Version:
 def write(root: str, name: str, rows: pa.Table, facts: dict[str, Any]) -> int:
     """Write `rows` as the whole content of the table's next version, and return its number.
 
-    Parameters
-    ----------
-    root
-        The folder or object-store URI that holds all tables.
-    facts
-        Kept in the commit, and given back by `history`.
+    `root` is the folder or object-store URI that holds all tables. The commit keeps the `facts`,
+    and `history` gives them back.
     """
     pause = 0.0
     while True:
@@ -87,19 +83,15 @@ def rows_of(table: DeltaTable) -> Dataset:
     Arrow reads local files itself: Delta's readers are Python in Arrow's threads, and where a
     command ends with an error while one of them runs, the process is aborted.
 
-    Raises
-    ------
-    OSError
-        A local file is gone, or is not as long as it was when it was written.
+    OSError where a local file is gone, or is not as long as it was when it was written.
     """
     if not table.table_uri.startswith("file:"):
         return table.to_pyarrow_dataset()
     system, path = FileSystem.from_uri(table.table_uri)
     files = SubTreeFileSystem(path, system)
     written = pa.table(table.get_add_actions(flatten=True))
-    names = [unquote(name) for name in written["path"].to_pylist()]
-    sizes = written["size_bytes"].to_pylist()
-    for file, size in zip(files.get_file_info(names), sizes, strict=True):
+    for add in written.select(["path", "size_bytes"]).to_pylist():
+        file, size = files.get_file_info(unquote(add["path"])), add["size_bytes"]
         if file.size != size:
             now = "not found" if file.size is None else f"{file.size} bytes, not the {size} written"
             raise OSError(f"{path}/{file.path}: {now}")

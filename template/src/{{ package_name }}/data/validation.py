@@ -50,27 +50,14 @@ class Screened:
 def screen(
     frame: pd.DataFrame, schema: pa.DataFrameSchema, key: list[str] | None = None
 ) -> Screened:
-    """Hold every row against the schema.
+    """Hold every row, as it came, against the schema. Columns not declared there are left out.
 
-    Parameters
-    ----------
-    frame
-        Rows as they came, with any index.
-    schema
-        The declared columns. Others are left out.
-    key
-        Columns that together must be unique. All rows that share a key are bad, since which of
-        them is right can't be told from their order.
+    The `key` is columns that together must be unique. All rows that share one are bad, since which
+    of them is right can't be told from their order.
 
-    Raises
-    ------
-    UsageError
-        A declared column is missing.
-    GateRefused
-        A check on the table as a whole fails.
+    UsageError where a declared column is missing, GateRefused where a check of the table fails.
     """
-    absent = [name for name in schema.columns if name not in frame.columns]
-    if absent:
+    if absent := [name for name in schema.columns if name not in frame.columns]:
         there = ", ".join(map(str, frame.columns))
         raise UsageError(f"Missing column: {', '.join(absent)}. The data has: {there}.")
     raw = frame.reset_index(drop=True)
@@ -93,14 +80,9 @@ def screen(
 
 
 def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:
-    """Cast each declared column, and say which values can't be cast.
+    """Cast each declared column, and say which values can't be cast: these are missing then.
 
-    Returns
-    -------
-    frame
-        The declared columns: `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
-    reasons
-        Of every value that could not be cast; the value itself is missing then.
+    Columns become `float64`, `Int64`, `boolean`, `str` or `datetime64[us]` in UTC.
     """
     columns: dict[str, pd.Series] = {}
     reasons: Reasons = {}
@@ -111,8 +93,7 @@ def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFra
         if target in WANTED and lost.any():
             said = ~values.astype("str").isin(MISSING_WORDS)
             for row in np.flatnonzero(lost & said).tolist():
-                told = _quoted(values.iloc[row])
-                reasons[row, name] = f"{name} is {told}, not {WANTED[target]}"
+                reasons[row, name] = f"{name} is {_quoted(values.iloc[row])}, not {WANTED[target]}"
     return pd.DataFrame(columns, index=frame.index), reasons
 
 
@@ -127,10 +108,7 @@ def declared_types(schema: pa.DataFrameSchema) -> dict[str, str]:
 
 
 def nullable_type(kind: pyarrow.DataType) -> object:
-    """Map Arrow types to pandas ones that keep whole numbers and flags exact beside missing ones.
-
-    For `to_pandas(types_mapper=...)`.
-    """
+    """Keep whole numbers and flags exact beside missing ones: a `types_mapper` of `to_pandas`."""
     if pyarrow.types.is_integer(kind):
         return pd.UInt64Dtype() if kind == pyarrow.uint64() else pd.Int64Dtype()
     return pd.BooleanDtype() if pyarrow.types.is_boolean(kind) else None
@@ -196,7 +174,6 @@ def _as_text(values: pd.Series) -> pd.Series:
 
 
 def _check(typed: pd.DataFrame, schema: pa.DataFrameSchema, reasons: Reasons) -> None:
-    """Note the rows that break the schema."""
     for name, column in schema.columns.items():
         values = typed[name]
         if not column.nullable:

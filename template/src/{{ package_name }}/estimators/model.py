@@ -27,12 +27,7 @@ reviewed like code and never read from the file itself; add the types of your ow
 def make_model(task: str, seed: int) -> BaseEstimator:
     """Return the unfitted model that follows the features.
 
-    Parameters
-    ----------
-    task
-        `classification` or `regression`.
-    seed
-        For everything in it that draws at random.
+    `task` is `classification` or `regression`; `seed` is for all that draws at random in it.
     """
     if task == "classification":
         return HistGradientBoostingClassifier(random_state=seed)

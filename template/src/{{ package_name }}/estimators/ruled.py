@@ -16,15 +16,8 @@ from .rules import RULES, Rule
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
-    """Return the unfitted estimator of the project.
-
-    Raises
-    ------
-    UsageError
-        `rules` names one that estimators/rules.py does not have.
-    """
-    unknown = [name for name in rules if name not in RULES]
-    if unknown:
+    """Return the project's unfitted estimator; UsageError where rules.py lacks one of `rules`."""
+    if unknown := [name for name in rules if name not in RULES]:
         raise UsageError(
             f"[training] rules names {unknown[0]!r}; estimators/rules.py has: {', '.join(RULES)}."
         )

@@ -39,14 +39,11 @@ def make_features(columns: Columns) -> ColumnTransformer:
     missing (the default model takes those as they are); categories as text, `(missing)` where
     missing. A category never seen in training becomes all zeros.
     """
+    one_hot = OneHotEncoder(handle_unknown="ignore", max_categories=50, sparse_output=False)
     return ColumnTransformer(
         [
             ("numbers", "passthrough", columns.of("number", "flag")),
-            (
-                "categories",
-                OneHotEncoder(handle_unknown="ignore", max_categories=50, sparse_output=False),
-                columns.of("category"),
-            ),
+            ("categories", one_hot, columns.of("category")),
             ("dates", DateParts(), columns.of("date")),
         ]
     )

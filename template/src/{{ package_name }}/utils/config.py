@@ -11,21 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, Field, PlainSerializer, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
@@ -49,7 +36,7 @@ Source = Annotated[str, PlainSerializer(without_password)]
 class Section(BaseModel):
     """A section of the file: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = {"frozen": True, "extra": "forbid"}
 
 
 class Roles(Section):
@@ -303,13 +290,8 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        cls, settings_cls: Any, init_settings: Any, env_settings: Any, *_: Any, **__: Any
+    ) -> tuple[Any, ...]:
         """Read what is passed in first, then the environment, then the file; nothing else."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
@@ -328,10 +310,7 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read and check all settings.
 
-    Raises
-    ------
-    UsageError
-        The file is missing, is no TOML, or a value is unknown or out of range.
+    UsageError where the file is missing or no TOML, or a value is unknown or out of range.
     """
     if not CONFIG_FILE.exists():
         raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GateRefused
-from .paths import PACKAGE, project_root
+from .paths import PACKAGE, RESOURCES, project_root
 
 TELLING = [
     "numpy",
@@ -49,11 +49,9 @@ def commit() -> Commit:
     """Return the commit that this package was built from, or that of the project it lies in."""
     if built := _built():
         return Commit(built["commit"], built["changes"])
-    root = project_root()
-    head = _git("rev-parse", "HEAD")
-    if head is None:
+    if (head := _git("rev-parse", "HEAD")) is None:
         return Commit(None, 0)
-    changes = _git("status", "--porcelain", "--untracked-files=all", "--", str(root)) or ""
+    changes = _git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
     return Commit(head, len(changes.splitlines()))
 
 
@@ -61,11 +59,7 @@ def wheel() -> str | None:
     """Return the SHA-256 of the wheel that this package was installed from.
 
     It is known where `ops/wheel.py` installed the wheel, and left its record in the environment.
-
-    Raises
-    ------
-    GateRefused
-        What is installed is not what the wheel held.
+    GateRefused where what is installed is not what the wheel held.
     """
     file = Path(sys.prefix) / "wheel.json"
     if not file.exists():
@@ -117,7 +111,7 @@ def requirements() -> list[str]:
 
 def _built() -> dict[str, Any] | None:
     """Return what `ops/wheel.py` wrote into the wheel; there is nothing of it in the sources."""
-    file = PACKAGE / "resources" / "built.json"
+    file = RESOURCES / "built.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 

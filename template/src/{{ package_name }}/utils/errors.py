@@ -10,8 +10,6 @@ class Stop(Exception):
 class GateRefused(Stop):
     """A gate said no. The message names the gate, the place and what to do next."""
 
-    exit_code = 1
-
 
 class ColumnsGone(GateRefused):
     """Declared columns are missing from a source."""

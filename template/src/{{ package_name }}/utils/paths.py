@@ -9,10 +9,8 @@ RESOURCES = PACKAGE / "resources"
 def project_root() -> Path:
     """Return the nearest folder from here upwards that holds a pyproject.toml, else this one."""
     here = Path.cwd()
-    for folder in [here, *here.parents]:
-        if (folder / "pyproject.toml").exists():
-            return folder
-    return here
+    folders = [here, *here.parents]
+    return next((folder for folder in folders if (folder / "pyproject.toml").exists()), here)
 
 
 def from_root(source: str) -> str:
