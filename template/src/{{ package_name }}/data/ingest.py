@@ -128,10 +128,8 @@ def _columns_of(
     """
     if len(settings.data.sources) == 1:
         return schema
-    before: set[str] = set()
-    if tables.exists(settings.tables, name):
-        before = set(tables.read(settings.tables, name).column_names)
-    wanted = before | set(raw.columns) | set(settings.data.key)
+    before = tables.columns(settings.tables, name)
+    wanted = {*before, *raw.columns, *settings.data.key}
     return schema.select_columns([column for column in schema.columns if column in wanted])
 
 

@@ -67,6 +67,13 @@ def exists(root: str, name: str) -> bool:
     return bool(DeltaTable.is_deltatable(f"{root}/{name}"))
 
 
+def columns(root: str, name: str) -> list[str]:
+    """Return the names of the newest version's columns, none where there is no table."""
+    if not exists(root, name):
+        return []
+    return [field.name for field in _open(root, name).schema().fields]
+
+
 def read(root: str, name: str, version: int | None = None) -> pa.Table:
     """Return a version of a table, the newest by default. Delta promises no order of rows."""
     table = _open(root, name, version)
