@@ -64,9 +64,9 @@ def content(frame: pd.DataFrame) -> np.ndarray:
         if types.is_numeric_dtype(column):
             columns[name] = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # no -0.0
         elif types.is_datetime64_any_dtype(column):
-            columns[name] = pd.to_datetime(column, utc=True).to_numpy("datetime64[us]")
+            columns[name] = column.to_numpy("datetime64[us]")  # in UTC
         else:
-            columns[name] = column.astype(object).where(column.notna(), None).to_numpy()
+            columns[name] = column.astype(object).where(column.notna()).to_numpy()
     return pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy()
 
 
