@@ -28,7 +28,11 @@ PLACE = ROOT / "build/mutants"
 PACKAGE = "slipway_template"
 MODULES = {
     "training/splitting": ["unit/test_splitting.py", "model/test_splitting.py"],
-    "training/hashing": ["unit/test_splitting.py", "model/test_splitting.py"],
+    "training/hashing": [
+        "unit/test_hashing.py",
+        "unit/test_splitting.py",
+        "model/test_splitting.py",
+    ],
     "training/registry": ["unit/test_registry.py", "model/test_registry.py"],
     "service/journal": ["unit/test_journal.py", "service/test_journal.py"],
     "data/fingerprint": ["unit/test_fingerprint.py", "data/test_fingerprint.py"],
