@@ -17,7 +17,8 @@ def apply_rules(
 
     `rows` are the inputs by name, shape (n_rows,) each.
     """
-    arrays = {str(name): np.asarray(values) for name, values in rows.items()} if rules else {}
+    if rules and isinstance(rows, pd.DataFrame):
+        rows = {str(name): values.to_numpy() for name, values in rows.items()}
     for rule in rules:
-        answers = rule(arrays, answers, classes)
+        answers = rule(rows, answers, classes)
     return answers
