@@ -77,7 +77,7 @@ def of_answers(window: Window, before: Window, shifts: list[Shift], rules: Monit
     if counts.sum() < rules.min_rows:
         return
     share, expected = window.shares(kind)
-    most = int(share.argmax())
+    most = int(np.argmax(share))
     if share[most] >= rules.confused_share > expected[most]:
         said = f"{share[most]:.1%} answers are {usual.names[most]}"
         yield "confused", f"{said}; in training {expected[most]:.1%}"

@@ -27,7 +27,7 @@ class Window:
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of rows in each bin, now and in training."""
         counts, usual = self.counts[name], np.asarray(self.reference[name].counts)
-        return counts / max(counts.sum(), 1), usual / max(usual.sum(), 1)
+        return counts / max(int(counts.sum()), 1), usual / max(int(usual.sum()), 1)
 
 
 def day_of(seconds: float) -> str:
