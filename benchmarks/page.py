@@ -65,10 +65,9 @@ def measure(name: str, arguments: str) -> str:
     return "".join(said).strip()
 
 
-def write(name: str, arguments: str, said: str) -> None:
+def write(name: str, arguments: str, commit: str, said: str) -> None:
     """Put the output of a benchmark, with its command and circumstances, into its place."""
     command = f"uv run python benchmarks/{name}.py {arguments}".strip()
-    commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip()
     when = datetime.datetime.now(datetime.UTC).date()
     python = platform.python_version()
     where = f"{when}, commit {commit}, {os.cpu_count()} cores, Python {python}"
@@ -89,10 +88,12 @@ def main() -> None:
     sizes = QUICK if options.quick else FULL
     if unknown := set(options.names) - set(sizes):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    # Asked for before the page is written, which would be an uncommitted change.
+    commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip()
     for name in options.names or sizes:
         said = measure(name, sizes[name])
         if not options.quick:
-            write(name, sizes[name], said)
+            write(name, sizes[name], commit, said)
 
 
 if __name__ == "__main__":
