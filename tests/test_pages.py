@@ -19,7 +19,7 @@ from serve import serving
 
 from conftest import PACKAGE, Project
 from slipway_template.data.columns import describe
-from slipway_template.data.profile import distribution
+from slipway_template.data.profile import LABEL, distribution
 from slipway_template.monitoring.audit import Finding
 from slipway_template.monitoring.drift import judge, shift
 from slipway_template.monitoring.monitor import Seen
@@ -349,10 +349,10 @@ def seen(columns: int, days: int) -> Seen:
     names = [MARKUP, "a_name_that_is_longer_than_any_telephone_is_wide_" * 2]
     names += [f"column {number}" for number in range(columns - 2)]
     reference = {name: distribution(pd.Series(rng.normal(size=900)), "number") for name in names}
-    reference["label"] = distribution(pd.Series(rng.choice(["yes", "<b>no</b>"], 900)), "category")
+    reference[LABEL] = distribution(pd.Series(rng.choice(["yes", "<b>no</b>"], 900)), "category")
     now = pd.Series(rng.normal(1, 1.2, 900))
-    current = {name: part.count(now) for name, part in reference.items() if name != "label"}
-    current["label"] = np.array([10, 890, 0, 0])
+    current = {name: part.count(now) for name, part in reference.items() if name != LABEL}
+    current[LABEL] = np.array([10, 890, 0, 0])
     parts = [shift(name, reference[name], current[name], Monitoring()) for name in reference]
     when = [f"2026-11-{day:02}" for day in range(1, days + 1)]
     tried = [

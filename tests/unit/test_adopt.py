@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sklearn import datasets
 
 from slipway_template.data.adopt import Adopted, adopt
-from slipway_template.data.columns import categories, describe, limits
+from slipway_template.data.columns import ADDED, categories, describe, limits
 from slipway_template.data.sources import read_table
 from slipway_template.data.validation import Screened, nullable_type, screen
 from slipway_template.utils.config import Data
@@ -561,6 +561,20 @@ def test_the_target_and_the_key_may_have_weird_names(
     assert (project.data.target, project.data.key) == ("is it?", ["no. (#)"])
     assert len(project.screen().good) == ROWS
     ruff_is_content(project.schema_file)
+
+
+def test_names_that_are_given_away_are_no_columns(
+    project: Project, csv: Callable[..., Path]
+) -> None:
+    frame = rows_with(**{name: numbers(seed=3) for name in [*ADDED, "answer"]})
+    done = project.adopt(csv(frame), "label")
+    assert said(done, "Left out", "is called so", *ADDED)
+    assert project.kinds() == {"x": "number", "answer": "number"}
+    with pytest.raises(UsageError) as caught:
+        project.adopt(csv(frame), "label", key="row")
+    assert str(caught.value) == (
+        "--key row: what is added to rows is called so; rename the column in the file."
+    )
 
 
 def test_mypy_is_content(project: Project, csv: Callable[..., Path]) -> None:

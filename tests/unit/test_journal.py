@@ -320,6 +320,13 @@ def test_an_export_has_a_column_for_each_input(
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
+def test_an_input_called_like_what_is_told_keeps_its_values(journal: Journal) -> None:
+    journal.write([entry("a", inputs='{"group": "control", "prediction": 7}')])
+    (told,) = journals.flat(next(journal.read())).to_dict("records")
+    assert (told["group"], told["prediction"]) == ("champion", 0.5)
+    assert (told["group_sent"], told["prediction_sent"]) == ("control", 7)
+
+
 def test_an_export_under_a_name_without_format_is_refused(filled: Journal, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.csv, \.parquet or \.delta"):
         journals.export(filled, tmp_path / "out.txt", since=0)

@@ -12,6 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from ..utils.config import Data
 from ..utils.errors import UsageError
 from ..utils.paths import project_root
+from .columns import ADDED
 from .declare import column_lines, schema_text, write_settings
 from .infer import infer, is_id, is_names
 from .sources import read_table
@@ -121,12 +122,17 @@ def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
     ]
     if odd:
         notes.append(f"Left out, as they have no name or no single value per row: {odd}.")
-    return pd.DataFrame(table.drop_columns(odd).to_pandas(types_mapper=nullable_type))
+    if taken := [name for name in table.column_names if name in ADDED]:
+        notes.append(f"Left out, as what is added to rows is called so: {taken}; rename them.")
+    return pd.DataFrame(table.drop_columns(odd + taken).to_pandas(types_mapper=nullable_type))
 
 
 def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str]) -> None:
     """Refuse a column that isn't there, or that is to play two parts."""
     for role, name in given:
+        if name in ADDED:
+            said = "what is added to rows is called so; rename the column in the file"
+            raise UsageError(f"--{role} {name}: {said}.")
         if name not in names:
             raise UsageError(f"--{role} {name}: no such column. It has: {', '.join(names)}.")
     # A key of several columns may well have the entity or the time among them.

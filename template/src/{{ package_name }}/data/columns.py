@@ -9,6 +9,8 @@ from ..utils.config import Roles
 from ..utils.errors import UsageError
 
 Kind = Literal["number", "flag", "category", "date"]
+ADDED = {"row", "rows", "reason", "prediction", "prediction_id", "predicted_at", "model_version"}
+"""What is added to rows is called so, and no column may be."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def kind_of(dtype: object) -> Kind:
 def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
     """Sort the schema's columns by the part they play.
 
-    UsageError where a role names a column that the schema doesn't have, or no input is left.
+    UsageError where a role names a column that the schema doesn't have, no input is left, or a
+    column has a name that is given away.
     """
     named = [roles.target, *roles.key, roles.group, roles.time, *roles.exclude]
     if absent := ", ".join(name for name in named if name and name not in schema.columns):
@@ -61,6 +64,11 @@ def describe(schema: pa.DataFrameSchema, roles: Roles) -> Columns:
     }
     if not kinds:
         raise UsageError("No input is left: every column is the key, time, target or excluded.")
+    if taken := ADDED.intersection(schema.columns):
+        raise UsageError(
+            f"schema.py declares {', '.join(sorted(taken))}: so is called what is added to rows. "
+            "Rename the column in the source and in schema.py."
+        )
     return Columns(Roles(**roles.model_dump(include=set(Roles.model_fields))), kinds)
 
 

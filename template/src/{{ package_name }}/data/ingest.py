@@ -42,6 +42,7 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     written then.
     """
     data, shown = settings.data, without_password(source)
+    describe(schema, data)  # refuses what no table can hold
     raw = _read(source, name, schema, data)
     declared = _columns_of(name, raw, schema, settings)
     if gone := [column for column in declared.columns if column not in raw]:

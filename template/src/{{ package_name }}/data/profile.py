@@ -51,6 +51,10 @@ class Distribution(BaseModel, frozen=True):
         return [f"below {low[0]}", *inner, f"{low[-1]} and above", "(other)", "(missing)"]
 
 
+ANSWER, LABEL, TARGET = "(answer)", "(label)", "(target)"
+"""What is counted beside the inputs; a column may be called `answer`."""
+
+
 class Profile(BaseModel, frozen=True):
     """What a version saw in training, and what it answered on validation rows."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ..data.profile import Profile
+from ..data.profile import ANSWER, LABEL, TARGET, Profile
 from ..service.durations import quantile
 from ..utils.config import Monitoring
 from .drift import Shift, judge, shift
@@ -68,11 +68,11 @@ def of_answers(window: Window, before: Window, shifts: list[Shift], rules: Monit
     """Answers and outcomes are not what they were in training, or in the window before."""
     moved = {one.name: one.psi for one in shifts if one.alarming}
     since = "distributed otherwise than in training"
-    if answers := [moved[name] for name in ("answer", "label") if name in moved]:
+    if answers := [moved[name] for name in (ANSWER, LABEL) if name in moved]:
         yield "answers", f"answers are {since} (PSI {max(answers):.3f})"
-    if "target" in moved:
-        yield "outcomes", f"outcomes are {since} (PSI {moved['target']:.3f})"
-    kind = "label" if "label" in window.reference else "answer"
+    if TARGET in moved:
+        yield "outcomes", f"outcomes are {since} (PSI {moved[TARGET]:.3f})"
+    kind = LABEL if LABEL in window.reference else ANSWER
     usual, counts, earlier = window.reference[kind], window.counts[kind], before.counts[kind]
     if counts.sum() < rules.min_rows:
         return

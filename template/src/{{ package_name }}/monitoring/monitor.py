@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from ..data.profile import Distribution, Profile
+from ..data.profile import TARGET, Distribution, Profile
 from ..service.durations import HOUR, quantile, read_durations
 from ..service.journal import open_journal
 from ..service.tally import DAY, read_tallies
@@ -87,7 +87,7 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     judged = known[known["time"].between(now - outcome_span, now, inclusive="left")]
     answered = judged[judged["assigned"] != "shadow"]
     if len(answered) >= rules.min_rows:
-        window.counts["target"] = profile.target.count(answered["outcome"].map(json.loads))
+        window.counts[TARGET] = profile.target.count(answered["outcome"].map(json.loads))
     performance = by_version(judged)
     ours = of_champion(performance, version, rules.min_rows)
     then = of_champion(by_version(earlier), version, rules.min_rows)

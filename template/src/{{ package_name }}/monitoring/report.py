@@ -8,6 +8,7 @@ from string import Template
 import numpy as np
 import pandas as pd
 
+from ..data.profile import ANSWER, LABEL
 from ..utils.plain import to_json
 from .monitor import Seen
 
@@ -37,7 +38,7 @@ def _page(seen: Seen) -> str:
     about = f"Version {seen.version}, {seen.rows:,} predictions in the last {seen.days:g} days."
     if left := seen.rows - seen.compared:
         about += f" Batch runs of other versions made {left:,}; these are not compared."
-    moved = [one for one in seen.shifts if one.alarming or one.name in {"answer", "label"}]
+    moved = [one for one in seen.shifts if one.alarming or one.name in {ANSWER, LABEL}]
     moved = sorted(moved, key=lambda one: (not one.alarming, -one.psi))[:MOST_PICTURES]
     pictures = "".join(_distribution(seen, one.name) for one in moved)
     return Template(PAGE.read_text(encoding="utf-8")).substitute(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..data.profile import Profile
+from ..data.profile import ANSWER, LABEL, TARGET, Profile
 from ..service.tally import Tally
 
 
@@ -15,13 +15,13 @@ class Window:
         self.rows = sum(tally.rows for tally in tallies)
         self.compared = sum(tally.rows for tally in tallies if tally.counts)
         """Rows whose inputs were counted in this version's bins."""
-        ends = {"answer": profile.answer, "label": profile.label, "target": profile.target}
+        ends = {ANSWER: profile.answer, LABEL: profile.label, TARGET: profile.target}
         self.reference = profile.columns | {name: part for name, part in ends.items() if part}
         """What the version saw and answered in training, by the names used in tallies."""
         self.counts = {name: np.zeros_like(part.counts) for name, part in self.reference.items()}
         for tally in tallies:
             for name, counts in tally.counts.items():
-                if tally.version == version or name not in {"answer", "label"}:
+                if tally.version == version or name not in {ANSWER, LABEL}:
                     self.counts[name] += counts
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -230,7 +230,7 @@ def export(journal: Journal, output: Path, since: float) -> int:
 
 
 def flat(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Return predictions as a table with a column for each input."""
+    """Return predictions as a table; an input whose name is taken has `_sent` behind its own."""
     told = pd.DataFrame(
         {
             "prediction_id": [entry.id for entry in entries],
@@ -240,7 +240,8 @@ def flat(entries: Sequence[Entry]) -> pd.DataFrame:
             "prediction": [json.loads(entry.prediction) for entry in entries],
         }
     )
-    return told.join(pd.DataFrame([json.loads(entry.inputs) for entry in entries]))
+    sent = pd.DataFrame([json.loads(entry.inputs) for entry in entries])
+    return told.merge(sent, left_index=True, right_index=True, suffixes=("", "_sent"))
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -100,11 +100,12 @@ class Metrics:
             _observe(self.figure("request_seconds", version), seconds)
             if code == 200:
                 self.durations.add(version, seconds)
-        for (scorer, assigned), group in groupby(_taken(self.batches), itemgetter(0, 1)):
-            self._predicted(scorer, assigned, list(group))
+        for _, group in groupby(sorted(_taken(self.batches), key=_whose), _whose):
+            self._predicted(list(group))
 
-    def _predicted(self, scorer: Scorer, assigned: str, batches: list[Batch]) -> None:
+    def _predicted(self, batches: list[Batch]) -> None:
         """Note what was asked of a version, its answers and the time they took."""
+        scorer, assigned = batches[0].scorer, batches[0].assigned
         version, finite = scorer.version, np.concatenate([one.made.finite for one in batches])
         model_seconds = self.figure("model_seconds", version, scorer.runtime)
         _observe(model_seconds, [one.seconds for one in batches])
@@ -134,6 +135,10 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # has no types
         return generate_latest(together)
+
+
+def _whose(batch: Batch) -> tuple[int, str]:
+    return batch.scorer.version, batch.assigned
 
 
 def _taken(queue: deque[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from ..data.profile import Profile
+from ..data.profile import ANSWER, LABEL, Profile
 from ..utils.config import Settings
 from .journal import Entry, open_journal
 from .scoring import Predictions, Scorer
@@ -27,7 +27,7 @@ class Tally(BaseModel):
     version: int
     rows: int = 0
     counts: dict[str, list[int]] = {}
-    """By input, and for `answer` and `label`; as `data.profile.Distribution.count` makes them."""
+    """By input, and for answer and label; as `data.profile.Distribution.count` makes them."""
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return the counts of both."""
@@ -92,7 +92,7 @@ def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
 def _count(profile: Profile, version: int, rows: pd.DataFrame, made: Predictions) -> Tally:
     counts = {name: part.count(rows[name]).tolist() for name, part in profile.columns.items()}
     told = made.labels if made.probabilities is None else made.probabilities[:, -1]
-    counts["answer"] = profile.answer.count(pd.Series(told, dtype="float64")).tolist()
+    counts[ANSWER] = profile.answer.count(pd.Series(told, dtype="float64")).tolist()
     if profile.label is not None and made.probabilities is not None:
-        counts["label"] = profile.label.count(pd.Series(made.labels, dtype=object)).tolist()
+        counts[LABEL] = profile.label.count(pd.Series(made.labels, dtype=object)).tolist()
     return Tally(version=version, rows=len(rows), counts=counts)
