@@ -20,9 +20,9 @@ class Window:
         """What the version saw and answered in training, by the names used in tallies."""
         self.counts = {name: np.zeros_like(part.counts) for name, part in self.reference.items()}
         for tally in tallies:
-            for name, counts in tally.counts.items():
+            for name in self.counts.keys() & tally.counts:  # a former release had other names
                 if tally.version == version or name not in {ANSWER, LABEL}:
-                    self.counts[name] += counts
+                    self.counts[name] += tally.counts[name]
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of rows in each bin, now and in training."""

@@ -27,6 +27,7 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 ON_SAGEMAKER = {"/ping": "/health/ready", "/invocations": "/predict"}
 """What an endpoint there calls them."""
 NOTE_SECONDS = 0.01
+"""So long the figures of a request wait for those of others, to be noted together."""
 LISTENS = 4
 """Who sends more than so many times what is allowed is cut off."""
 CLOSED = (
