@@ -52,10 +52,12 @@ def test_a_feature_changed_in_one_path(
 ) -> None:
     rows.head(200).to_parquet(trained.path / "some.parquet", index=False)
     everywhere = trained.source / "data/validation.py", 'inputs[name].astype("float64")'
-    trained.replace(*everywhere, f"{everywhere[1]} * 1.5")
-    refused = trained.cli("predict", "some.parquet", "out.csv", code=1)
-    assert "Golden sample gate: the model answers otherwise than at training" in refused.stderr
-    trained.replace(everywhere[0], f"{everywhere[1]} * 1.5", everywhere[1])
+    for_many = trained.source / "training/masks.py", "numbers = self._before.run(inputs)"
+    for place, before in (everywhere, for_many):
+        trained.replace(place, before, f"{before} * 1.5")
+        refused = trained.cli("predict", "some.parquet", "out.csv", code=1)
+        assert "Golden sample gate: the model answers otherwise than at training" in refused.stderr
+        trained.replace(place, f"{before} * 1.5", before)
 
     numbers = 'return np.array(values, dtype="float64")'
     trained.replace(trained.source / "service/requests.py", numbers, f"{numbers} * 1.5")

@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
@@ -16,9 +21,11 @@ from slipway_template.data.validation import to_inputs
 from slipway_template.estimators import ruled
 from slipway_template.estimators.model import make_model
 from slipway_template.preprocessing.schema import Rows
-from slipway_template.training.convert import differs, to_graph
+from slipway_template.training import convert, masks
+from slipway_template.training.convert import differs, to_graph, to_masks
 from slipway_template.training.evaluation import answers
 from slipway_template.training.graph import Graph
+from slipway_template.training.masks import Masks
 from slipway_template.utils.config import Roles
 
 TARGETS = {"classification": "late", "regression": "delivery_days", "several": "carrier"}
@@ -111,3 +118,88 @@ def test_a_model_without_a_converter_says_which() -> None:
     pipeline, columns = fitted("classification", model)
     with pytest.raises(Exception, match="Own"):
         to_graph(pipeline, columns)
+
+
+def masked(pipeline: Pipeline, columns: Columns) -> tuple[Graph, Masks]:
+    graph = to_graph(pipeline, columns)
+    made = to_masks(pipeline, graph, to_inputs(rows_of(columns, 300, seed=3), columns))
+    assert made is not None
+    return Graph(graph), Masks(made)
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_masks_answer_many_rows_as_the_graph_does_to_the_bit(task: str) -> None:
+    pipeline, columns = fitted(task)
+    graph, many = masked(pipeline, columns)
+    rows = odd_rows(columns, 20_000)
+    for name in columns.of("number"):
+        rows.loc[3::17, name] = np.inf
+        rows.loc[5::17, name] = -np.inf
+        rows.loc[7::17, name] = np.nan
+    given = many.run(rows)
+    np.testing.assert_array_equal(given, graph.run(rows))
+    alone = np.concatenate([graph.run(rows.iloc[[number]]) for number in range(500)])
+    np.testing.assert_array_equal(given[:500], alone)
+    np.testing.assert_array_equal(given[:67], many.run(rows.iloc[:67]))
+    np.testing.assert_array_equal(given[:1], many.run(rows.iloc[:1]))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=5_000),
+        HistGradientBoostingRegressor(max_iter=1, max_leaf_nodes=2, min_samples_leaf=1),
+        HistGradientBoostingRegressor(max_iter=300, learning_rate=0.02, max_leaf_nodes=32),
+        HistGradientBoostingRegressor(loss="gamma", max_iter=20),
+        HistGradientBoostingRegressor(max_depth=2, max_bins=4),
+    ],
+    ids=["no split", "one split", "many trees", "logarithm", "shallow"],
+)
+def test_masks_know_every_kind_of_boosted_trees(model: HistGradientBoostingRegressor) -> None:
+    pipeline, columns = fitted("regression", model)
+    graph, many = masked(pipeline, columns)
+    rows = odd_rows(columns, 3_000)
+    np.testing.assert_array_equal(many.run(rows), graph.run(rows))
+
+
+def test_a_split_that_asks_only_whether_a_value_is_missing() -> None:
+    numbers = np.where(np.arange(400) % 3 == 0, np.nan, 1.0)[:, None]
+    model = HistGradientBoostingRegressor(max_iter=3).fit(numbers, np.isnan(numbers[:, 0]))
+    nodes = [tree.nodes for step in model._predictors for tree in step]
+    assert np.isinf(nodes[0]["num_threshold"]).any()
+    made = masks.make_masks(nodes)
+    assert made is not None
+    cuts, table = made["cuts 0"], made["masks 0"]
+    told, missing, infinite = (table[cuts.searchsorted(one)] for one in (1.0, np.nan, np.inf))
+    assert (told == infinite).all()
+    assert (told != missing).all()
+
+
+def test_what_is_too_large_for_masks_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = to_inputs(rows_of(columns_for("late"), 300, seed=3), columns_for("late"))
+    for model in (
+        HistGradientBoostingClassifier(max_leaf_nodes=33, min_samples_leaf=2, random_state=1),
+        make_pipeline(SimpleImputer(), FOREST["classification"]),
+    ):
+        pipeline, columns = fitted("classification", model)
+        assert to_masks(pipeline, to_graph(pipeline, columns), golden) is None
+    pipeline, columns = fitted("classification")
+    graph = to_graph(pipeline, columns)
+    assert to_masks(pipeline, graph, golden) is not None
+    monkeypatch.setattr(masks, "LARGEST", 1_000)
+    assert to_masks(pipeline, graph, golden) is None
+
+
+def test_masks_that_answer_otherwise_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def changed(trees: list[np.ndarray]) -> dict[str, np.ndarray] | None:
+        made = masks.make_masks(trees)
+        assert made is not None
+        made["leaves"][0] *= 1 + 1e-4
+        return made
+
+    pipeline, columns = fitted("classification")
+    golden = to_inputs(rows_of(columns, 300, seed=3), columns)
+    monkeypatch.setattr(convert, "make_masks", changed)
+    assert to_masks(pipeline, to_graph(pipeline, columns), golden) is None

@@ -1,10 +1,12 @@
 """Turns a fitted pipeline into an ONNX graph, and proves that both answer alike."""
 
+import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, load_model_from_string, numpy_helper, shape_inference
+from onnx.utils import Extractor
 from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
 from skl2onnx.common.shape_calculator import (
@@ -20,6 +22,7 @@ from ..data.columns import Columns
 from ..data.validation import MISSING
 from .evaluation import answers
 from .graph import Graph
+from .masks import Masks, make_masks
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 TYPES = {"category": StringTensorType, "date": Int64TensorType}
@@ -55,6 +58,42 @@ def differs(graph: bytes, pipeline: Pipeline, golden: pd.DataFrame, tolerance: f
     return None
 
 
+def to_masks(pipeline: Pipeline, graph: bytes, golden: pd.DataFrame) -> bytes | None:
+    """Return the same model for many rows at once, as `Masks` reads it.
+
+    None where it does not end in boosted trees, or these are too large, or an answer to the
+    questions of `differs` is not the graph's, to the bit.
+    """
+    model = pipeline[-1]
+    if not isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
+        return None
+    made = make_masks(_nodes(model))
+    if made is None:
+        return None
+    whole = Extractor(shape_inference.infer_shapes(load_model_from_string(graph)))
+    trees = [node for node in whole.graph.node if node.op_type == "TreeEnsembleRegressor"][-1]
+    asked, answered = (
+        [end.name for end in ends] for ends in (whole.graph.input, whole.graph.output)
+    )
+    made["base"] = np.ravel(model._baseline_prediction)
+    for name, ends in {
+        "before": (asked, trees.input),
+        "after": (trees.output, answered[-1:]),
+    }.items():
+        part = whole.extract_model(*ends).SerializeToString()
+        made[name] = np.frombuffer(part, "uint8")
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **made)
+    masks, running = Masks(stream.getvalue()), Graph(graph)
+    questions = [golden, *_stress(golden).values()]
+    alike = all(np.array_equal(masks.run(rows), running.run(rows)) for rows in questions)
+    return stream.getvalue() if alike else None
+
+
+def _nodes(model: Any) -> list[np.ndarray]:
+    return [tree.nodes for step in model._predictors for tree in step]
+
+
 def _stress(golden: pd.DataFrame) -> dict[str, pd.DataFrame]:
     numbers = golden.select_dtypes("number").columns
     texts = golden.select_dtypes(object).columns
@@ -79,7 +118,7 @@ def _boosted_trees(scope: Any, operator: Any, container: Any) -> None:
     another branch.
     """
     model = operator.raw_operator
-    trees = [tree.nodes for step in model._predictors for tree in step]
+    trees = _nodes(model)
     nodes, sizes = np.concatenate(trees), [len(tree) for tree in trees]
     tree = np.repeat(np.arange(len(trees)), sizes)
     place = np.concatenate([np.arange(size) for size in sizes])

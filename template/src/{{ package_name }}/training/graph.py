@@ -25,12 +25,12 @@ class Graph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
-        self._names = [node.name for node in self._session.get_inputs()]
+        self.inputs = [node.name for node in self._session.get_inputs()]
         self._answer = self._session.get_outputs()[-1].name
 
     def run(self, inputs: Arrays) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
-        fed = {name: _plain(np.asarray(inputs[name]))[:, None] for name in self._names}
+        fed = {name: _plain(np.asarray(inputs[name])) for name in self.inputs}
         (answered,) = self._session.run([self._answer], fed)
         found: np.ndarray = answered.astype("float64")
         return found[:, 0] if found.shape[1] == 1 else found
@@ -38,4 +38,6 @@ class Graph:
 
 def _plain(column: np.ndarray) -> np.ndarray:
     """ONNX knows no dates: they go in as whole microseconds since 1970."""
-    return column.astype("datetime64[us]").view("int64") if column.dtype.kind == "M" else column
+    if column.dtype.kind == "M":
+        column = column.astype("datetime64[us]").view("int64")
+    return column if column.ndim > 1 else column[:, None]

@@ -26,11 +26,13 @@ from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import gates, promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, write_extras
-from .convert import differs, to_graph
+from .convert import differs, to_graph, to_masks
 from .dataset import Dataset, load_dataset, refuse_leaks
 from .ensemble import Note, fit_ensemble
 from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
+from .graph import FILE as GRAPH_FILE
+from .masks import FILE as MASKS_FILE
 from .members import Member
 from .pipeline import KNOWN
 from .record import Record
@@ -163,14 +165,14 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
     figures = pd.json_normalize(record.metrics | {"seconds": record.seconds}, sep="_")
     mlflow.log_metrics(figures.iloc[0].to_dict())
     golden = dataset.part("validation").inputs.head(settings.training.golden_rows)
-    graph, reason = _fast(estimator, dataset, golden)
+    fast, reason = _fast(estimator, dataset, golden)
     about = About(
         task=settings.data.task,
         roles=dataset.columns.roles,
         kinds=dataset.columns.kinds,
         classes=classes_of(estimator),
         rules=settings.training.rules,
-        runtime="sklearn" if graph is None else "onnx",
+        runtime="onnx" if fast else "sklearn",
         runtime_reason=reason,
         versions=record.versions,
         commit=record.commit,
@@ -178,7 +180,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
     answered = answers(estimator, golden)
     with tempfile.TemporaryDirectory() as extras:
         folder = Path(extras)
-        write_extras(folder, about, golden, answered, graph)
+        write_extras(folder, about, golden, answered, fast)
         (folder / PROFILE).write_text(make_profile(estimator, dataset).model_dump_json())
         try:
             logged = mlflow.sklearn.log_model(
@@ -201,11 +203,14 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
 
 def _fast(
     estimator: BaseEstimator, dataset: Dataset, golden: pd.DataFrame
-) -> tuple[bytes | None, str]:
-    """Return the model for the fast runtime, or None and why it can't be had."""
+) -> tuple[dict[str, bytes], str]:
+    """Return the files of the fast runtime, or none and why it can't be had."""
     try:
         graph = to_graph(estimator.pipeline_, dataset.columns)
         difference = differs(graph, estimator.pipeline_, golden, TOLERANCE)
     except Exception as error:  # noqa: BLE001 - converters raise anything; the pipeline serves then
-        return None, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
-    return (None, difference) if difference else (graph, "")
+        return {}, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+    if difference:
+        return {}, difference
+    masks = to_masks(estimator.pipeline_, graph, golden)
+    return {GRAPH_FILE: graph} | ({MASKS_FILE: masks} if masks else {}), ""
