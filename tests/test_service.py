@@ -19,6 +19,7 @@ import pytest
 from serve import Service, crowd, serving
 
 from conftest import Project
+from slipway_template.service.journal import Journal
 
 Row = dict[str, Any]
 
@@ -32,8 +33,10 @@ def sent(samples: Path) -> list[Row]:
 
 
 def journal(project: Project, query: str = "SELECT id FROM predictions") -> list[Any]:
-    """What a query finds in the journal, past the project's own code."""
-    with closing(sqlite3.connect(project.path / "var" / "journal.db")) as database:
+    """What a query finds in the journal's database, once it holds all that was noted."""
+    file = project.path / "var" / "journal.db"
+    Journal(f"sqlite:///{file}", 30).take_in()
+    with closing(sqlite3.connect(file)) as database:
         return [row[0] for row in database.execute(query)]
 
 

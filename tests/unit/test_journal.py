@@ -1,13 +1,12 @@
 """The journal: all or nothing is written, in order it is read, and what is old is forgotten."""
 
-import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sql
@@ -20,6 +19,13 @@ from slipway_template.utils.errors import UsageError
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(f"sqlite:///{tmp_path / 'journal.db'}", 30)
+
+
+@pytest.fixture
+def direct(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """One that writes into its database at once, as to a server."""
+    monkeypatch.setattr(journal, "_intake", None)
+    return journal
 
 
 def at(time: float, name: str) -> str:
@@ -69,49 +75,124 @@ def test_a_prediction_is_found_by_its_id(journal: Journal) -> None:
     assert str(caught.value) == "The journal has no prediction 'c'."
 
 
-def test_predictions_are_written_all_or_none(journal: Journal) -> None:
-    journal.write([entry("a")])
+def test_predictions_are_written_all_or_none(direct: Journal) -> None:
+    direct.write([entry("a")])
     with pytest.raises(JournalError) as caught:
-        journal.write([entry("b"), entry("a")])
+        direct.write([entry("b"), entry("a")])
     assert str(caught.value) == "UNIQUE constraint failed: predictions.id"
-    assert names(journal) == [["a"]]
-    journal.write([entry("c")])
-    assert names(journal) == [["a", "c"]]
+    assert names(direct) == [["a"]]
+    direct.write([entry("c")])
+    assert names(direct) == [["a", "c"]]
 
 
 def test_a_database_that_went_away_is_told_and_tried_again(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    direct: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone() -> None:
         raise OSError("first line\nsecond line")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal.engine, "raw_connection", gone)
+        patch.setattr(direct.engine, "raw_connection", gone)
         with pytest.raises(JournalError) as caught:
-            journal.write([entry("a")])
+            direct.write([entry("a")])
         assert str(caught.value) == "first line"
-    journal.write([entry("a")])
-    assert names(journal) == [["a"]]
+    direct.write([entry("a")])
+    assert names(direct) == [["a"]]
 
 
 def test_a_connection_is_kept_until_it_failed(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    direct: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, connect = [], journal.engine.raw_connection
+    opened, connect = [], direct.engine.raw_connection
 
     def counted() -> Any:
         opened.append(connect())
         return opened[-1]
 
-    monkeypatch.setattr(journal.engine, "raw_connection", counted)
-    journal.write([entry("a")])
-    journal.write([entry("b")])
+    monkeypatch.setattr(direct.engine, "raw_connection", counted)
+    direct.write([entry("a")])
+    direct.write([entry("b")])
     assert len(opened) == 1
     with pytest.raises(JournalError):
-        journal.write([entry("a")])
+        direct.write([entry("a")])
     assert not opened[0].is_valid
-    journal.write([entry("c")])
+    direct.write([entry("c")])
     assert len(opened) == 2
+
+
+def notes(journal: Journal) -> list[Path]:
+    return sorted(Path(f"{journal.engine.url.database}.intake").glob("*"))
+
+
+def count(journal: Journal) -> int:
+    """How many predictions the database holds, past the journal's own way to read."""
+    with journal.engine.connect() as connection:
+        found: int = connection.exec_driver_sql("SELECT count(*) FROM predictions").scalar_one()
+    return found
+
+
+def test_what_is_noted_comes_into_the_database_as_it_was(journal: Journal, said: list[str]) -> None:
+    rng = np.random.default_rng(1)
+    odd = ["", "é\u2028\x1f\n", '"\\', "\U0001f600", "[],[", "x" * 100_000]
+    kept = [
+        entry(f"p{place:05}", time, unit=odd[place % len(odd)], probabilities=None, inputs=text)
+        for place, (time, text) in enumerate(
+            zip(
+                (rng.random(3_000) * 4e9).tolist(),
+                ['{"x": "\\u0001,\\n"}', "{}"] * 1_500,
+                strict=True,
+            )
+        )
+    ]
+    for start in range(0, len(kept), 7):
+        journal.write(kept[start : start + 7])
+    assert count(journal) == 0
+    assert not [statement for statement in said if statement.startswith("INSERT")]
+    assert [one for piece in journal.read() for one in piece] == kept
+    assert len(notes(journal)) == 1  # it goes on
+    assert [one for piece in journal.read() for one in piece] == kept
+
+
+def test_text_that_sqlite_would_cut_goes_another_way(journal: Journal) -> None:
+    cut = entry("a", unit="before\x00behind")
+    journal.write([entry("b"), cut])
+    assert count(journal) == 2
+    assert journal.find("a") == cut
+
+
+def test_a_finished_journal_leaves_no_note(journal: Journal) -> None:
+    journal.write([entry("a")])
+    journal.finish()
+    assert (count(journal), notes(journal)) == (1, [])
+    journal.write([entry("b")])
+    journal.finish()
+    journal.finish()
+    assert (count(journal), notes(journal)) == (2, [])
+
+
+def test_what_the_database_does_not_take_stays_noted(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise sql.exc.OperationalError("INSERT", {}, OSError("disk is full"))
+
+    journal.write([entry("a")])
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.engine, "begin", full)
+        journal.finish()
+        with pytest.raises(UsageError) as caught:
+            journal.find("a")
+        assert str(caught.value) == (
+            "The journal's last predictions can't be read: (builtins.OSError) disk is full"
+        )
+        journal.write([entry("b")])
+    assert names(journal) == [["a", "b"]]
+
+
+def test_a_note_that_can_not_be_written_is_told(journal: Journal) -> None:
+    Path(f"{journal.engine.url.database}.intake").write_text("in the way")
+    with pytest.raises(JournalError, match="File exists"):
+        journal.write([entry("a")])
 
 
 def test_judged_predictions_come_with_what_came_of_them(journal: Journal) -> None:
@@ -156,6 +237,7 @@ def test_outcomes_are_kept_all_or_none(journal: Journal, monkeypatch: pytest.Mon
 def test_what_is_too_old_is_forgotten_with_its_outcome(journal: Journal) -> None:
     journal.write(kept := timed(("a", 1.0), ("b", 2.0), ("c", 3.0)))
     journal.add_outcomes([Outcome(one.id, "1", None) for one in kept])
+    journal.finish()
     assert journal.forget(before=2.0) == 1
     assert names(journal) == [["b", "c"]]
     with journal.engine.connect() as connection:
@@ -188,7 +270,7 @@ def said(journal: Journal) -> list[str]:
 
 
 @pytest.mark.parametrize(("ticks", "forgot"), [(3, 1), (4, 2)])
-def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
+def test_tidying_forgets_once_an_hour_and_takes_in_what_was_noted(
     journal: Journal,
     said: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -203,27 +285,9 @@ def test_tidying_forgets_once_an_hour_and_moves_what_was_written(
     journal.tidy(stopped := Ticks(ticks))
 
     assert stopped.waited == [1] * (ticks + 1)
+    assert (count(journal), notes(journal)) == (1, [])
     assert names(journal) == [["a"]]
     assert sum(statement.startswith("DELETE FROM predictions") for statement in said) == forgot
-    assert said.count("PRAGMA wal_checkpoint(PASSIVE)") == ticks
-    assert "PRAGMA wal_checkpoint(RESTART)" not in said
-    file = Path(journal.engine.url.database)
-    alone = shutil.copy(file, file.with_name("alone.db"))  # without what waits beside it
-    moved = sqlite3.connect(alone).execute("SELECT id FROM predictions")
-    assert moved.fetchall() == [(at(10 * 86_400.0, "a"),)]
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-def test_a_file_that_grew_large_is_started_anew(
-    journal: Journal, said: list[str], monkeypatch: pytest.MonkeyPatch, allowed: bool
-) -> None:
-    journal.write([entry("a")])
-    with journal.engine.connect() as connection:
-        _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-    monkeypatch.setattr(journals, "LARGE_WAL_PAGES", pages - (not allowed))
-    monkeypatch.setattr(journal, "forget", lambda _: 0)
-    journal.tidy(Ticks(1))
-    assert ("PRAGMA wal_checkpoint(RESTART)" in said) != allowed
 
 
 def test_tidying_goes_on_when_the_database_does_not(
@@ -236,10 +300,8 @@ def test_tidying_goes_on_when_the_database_does_not(
         patch.setattr(journal, "forget", full)
         journal.tidy(ticks := Ticks(3))
     assert len(ticks.waited) == 4
-    journal.embedded = False  # PostgreSQL looks after its own files
     said.clear()
     journal.tidy(Ticks(1))
-    assert not [statement for statement in said if "checkpoint" in statement]
     assert said
 
 
@@ -247,7 +309,6 @@ def test_others_can_read_while_one_writes(journal: Journal) -> None:
     assert asked(journal, "journal_mode") == "wal"
     assert asked(journal, "synchronous") == 1
     assert asked(journal, "busy_timeout") == 5000
-    assert asked(journal, "wal_autocheckpoint") == 0
 
 
 def test_a_database_on_a_server_has_its_own_marks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +316,7 @@ def test_a_database_on_a_server_has_its_own_marks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sql, "create_engine", {"postgresql://server/db": engine}.get)
     journal = Journal("postgresql://server/db", 30)
     assert not journal.embedded
+    assert journal._intake is None
     assert journal._insert == f"INSERT INTO predictions VALUES ({', '.join(['%s'] * 9)})"
     assert asked(journal, "busy_timeout") == 7000  # it is not SQLite's to say
 

@@ -182,3 +182,4 @@ async def _lifespan(
     stopped.set()
     metrics.catch_up()
     metrics.durations.write(journal)
+    journal.finish()

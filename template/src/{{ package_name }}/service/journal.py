@@ -1,7 +1,8 @@
 """The journal: every prediction that left the service, with its inputs, and what came of it.
 
 It lives in a SQLite file, or in PostgreSQL where [service] journal holds a URL. An answer leaves
-the service only when its rows are in here, so `kill -9` loses none.
+the service only when its rows are in here, so `kill -9` loses none. On their way into SQLite rows
+are for a second in a note beside it (see `intake`), which whoever reads takes in first.
 """
 
 import contextlib
@@ -16,11 +17,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import sqlalchemy as sql
+from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
+from .intake import Intake, fcntl
 
 META = sql.MetaData()
 PREDICTIONS = sql.Table(
@@ -44,10 +47,13 @@ OUTCOMES = sql.Table(
     sql.Column("outcome", sql.String, nullable=False),
     sql.Column("value", sql.Float),
 )
+VALUES = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(PREDICTIONS.c)))
+TAKE_IN = sql.text(f"INSERT OR IGNORE INTO predictions SELECT {VALUES} FROM json_each(:rows)")  # noqa: S608 - numbers only
+NUL = b"\\u0000"
+"""Where SQLite's JSON would end a text."""
 ROWS_AT_ONCE = 10_000
 NAMES_AT_ONCE = 500
-CHECKPOINT_SECONDS, FORGET_SECONDS = 1, 3_600
-LARGE_WAL_PAGES = 20_000
+TAKE_IN_SECONDS, FORGET_SECONDS = 1, 3_600
 
 
 class JournalError(Exception):
@@ -109,26 +115,48 @@ class Journal:
         marks = ", ".join(["?" if self.embedded else "%s"] * len(Entry._fields))
         self._insert = f"INSERT INTO predictions VALUES ({marks})"  # noqa: S608 - only marks
         self._writer: Any = None
+        noted = self.embedded and fcntl
+        self._intake = Intake(Path(f"{self.engine.url.database}.intake")) if noted else None
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add predictions in one transaction; after a JournalError none of them is in.
-
-        SQLAlchemy would take longer than the transaction, so they go past it.
-        """
+        """Add predictions, all or none; after a JournalError none of them is in."""
         try:
-            if self._writer is None:
-                self._writer = self.engine.raw_connection()
-            self._writer.cursor().executemany(self._insert, entries)
-            self._writer.commit()
+            line = to_json(entries)
+            if self._intake and NUL not in line:
+                self._intake.append(line + b"\n")
+            else:
+                self._write_now(entries)
         except Exception as error:
             if self._writer is not None:
                 self._writer.invalidate()
             self._writer = None
             raise JournalError(str(error).partition("\n")[0]) from error
 
+    def _write_now(self, entries: Sequence[Entry]) -> None:
+        """In one transaction, past SQLAlchemy, which would take longer."""
+        if self._writer is None:
+            self._writer = self.engine.raw_connection()
+        self._writer.cursor().executemany(self._insert, entries)
+        self._writer.commit()
+
+    def take_in(self) -> None:
+        """Move what was noted into the database."""
+        for lines in self._intake.lines() if self._intake else []:
+            rows = b",".join(line[1:-2] for line in lines).decode()  # each is `[…]`, of several
+            with self.engine.begin() as connection:
+                connection.execute(TAKE_IN, {"rows": f"[{rows}]"})
+
+    def _reading(self) -> sql.Connection:
+        try:
+            self.take_in()
+        except (SQLAlchemyError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"The journal's last predictions can't be read: {reason}") from None
+        return self.engine.connect()
+
     def find(self, name: str) -> Entry:
         """Return the prediction of this id; UsageError where there is none."""
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(sql.select(PREDICTIONS).filter_by(id=name)).first()
         if row is None:
             raise UsageError(f"The journal has no prediction {name!r}.")
@@ -141,7 +169,7 @@ class Journal:
             .where(PREDICTIONS.c.id >= _first_id(since))
             .order_by(PREDICTIONS.c.id)
         )
-        with self.engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+        with self._reading().execution_options(yield_per=ROWS_AT_ONCE) as connection:
             for rows in connection.execute(wanted).partitions():
                 yield [Entry(*row) for row in rows]
 
@@ -154,7 +182,7 @@ class Journal:
             .where(PREDICTIONS.c.id >= _first_id(since))
             .order_by(PREDICTIONS.c.id)
         )
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             return pd.read_sql(wanted, connection)
 
     def ids(self, column: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -166,7 +194,7 @@ class Journal:
         by, wanted = PREDICTIONS.c[column], frozenset(names)
         asked = sql.select(by, PREDICTIONS.c.id)
         queries = [asked.where(by.in_(some)) for some in _batches(names)]
-        with self.engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+        with self._reading().execution_options(yield_per=ROWS_AT_ONCE) as connection:
             for query in queries if by.primary_key else [asked]:
                 yield from (tuple(row) for row in connection.execute(query) if row[0] in wanted)
 
@@ -179,24 +207,21 @@ class Journal:
                 connection.execute(OUTCOMES.insert(), [one._asdict() for one in some])
 
     def tidy(self, stopped: threading.Event) -> None:
-        """Until stopped, move what was written into the main file, and forget what is too old.
-
-        SQLite would do the first inside a commit, while somebody waits for an answer.
-        """
+        """Until stopped, take in what was noted, and forget what is too old."""
         forgotten = -math.inf
-        while not stopped.wait(CHECKPOINT_SECONDS):
-            with contextlib.suppress(SQLAlchemyError):  # a full disk is told to those who write
-                if time.monotonic() - forgotten > FORGET_SECONDS:
+        while not stopped.wait(TAKE_IN_SECONDS):
+            self.finish()
+            if time.monotonic() - forgotten > FORGET_SECONDS:
+                with contextlib.suppress(SQLAlchemyError):  # away, or a full disk
                     self.forget(time.time() - 86_400 * self.keep_days)
                     forgotten = time.monotonic()
-                if self.embedded:
-                    self._checkpoint()
 
-    def _checkpoint(self) -> None:
-        with self.engine.connect() as connection:
-            passed = connection.execute(sql.text("PRAGMA wal_checkpoint(PASSIVE)")).one()
-            if passed[1] > LARGE_WAL_PAGES:  # under steady load only this starts the file anew
-                connection.execute(sql.text("PRAGMA wal_checkpoint(RESTART)"))
+    def finish(self) -> None:
+        """Take in what this process noted, if the database allows it: else the note stays."""
+        if self._intake:
+            self._intake.finish()
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                self.take_in()
 
     def forget(self, before: float) -> int:
         """Delete predictions and outcomes from before a time, and return how many."""
@@ -250,10 +275,6 @@ def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _tune(connection: Any, _: Any) -> None:
-    """WAL lets others read while one writes; what was committed survives the process's death.
-
-    A commit writes whole pages, so a new file gets small ones.
-    """
-    pragmas = ["page_size=2048", "journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"]
-    for pragma in [*pragmas, "wal_autocheckpoint=0"]:
+    """WAL lets others read while one writes; what was committed survives the process's death."""
+    for pragma in ["journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"]:
         connection.execute(f"PRAGMA {pragma}")
