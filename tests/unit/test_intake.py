@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from conftest import IN_PLACE
 from slipway_template.service import intake as intakes
 from slipway_template.service.intake import Intake
 
@@ -126,7 +125,8 @@ time.sleep(60)
 
 
 def test_the_note_of_a_living_process_is_read_and_that_of_a_killed_one_taken(folder: Path) -> None:
-    command = [sys.executable, "-c", WRITER, str(IN_PLACE), str(folder)]
+    package = Path(intakes.__file__).parents[2]
+    command = [sys.executable, "-c", WRITER, str(package), str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:

@@ -237,7 +237,6 @@ def test_outcomes_are_kept_all_or_none(journal: Journal, monkeypatch: pytest.Mon
 def test_what_is_too_old_is_forgotten_with_its_outcome(journal: Journal) -> None:
     journal.write(kept := timed(("a", 1.0), ("b", 2.0), ("c", 3.0)))
     journal.add_outcomes([Outcome(one.id, "1", None) for one in kept])
-    journal.finish()
     assert journal.forget(before=2.0) == 1
     assert names(journal) == [["b", "c"]]
     with journal.engine.connect() as connection:
