@@ -212,7 +212,7 @@ class Journal:
         while not stopped.wait(TAKE_IN_SECONDS):
             self.finish()
             if time.monotonic() - forgotten > FORGET_SECONDS:
-                with contextlib.suppress(SQLAlchemyError, OSError):  # away, or a full disk
+                with contextlib.suppress(SQLAlchemyError):  # away, or a full disk
                     self.forget(time.time() - 86_400 * self.keep_days)
                     forgotten = time.monotonic()
 
@@ -225,7 +225,7 @@ class Journal:
 
     def forget(self, before: float) -> int:
         """Delete predictions and outcomes from before a time, and return how many."""
-        self.take_in()
+        self.finish()
         first = _first_id(before)
         with self.engine.begin() as connection:
             connection.execute(sql.delete(OUTCOMES).where(OUTCOMES.c.id < first))
