@@ -43,7 +43,7 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
                 for batch in file.iter_batches(batch_rows):
                     yield batch.replace_schema_metadata()  # or pandas would hide index columns
         elif "://" in source or (path / "_delta_log").is_dir():
-            yield from _delta_batches(source)
+            yield from _delta_batches(source, batch_rows)
         else:
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
     except UNREADABLE as error:
@@ -99,13 +99,17 @@ def _refuse_twins(source: str, names: list[str]) -> None:
         raise UsageError(f"{source} has more than one column called {', '.join(twice)}.")
 
 
-def _delta_batches(source: str) -> Iterator[pa.RecordBatch]:
+def _delta_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     from deltalake import DeltaTable  # noqa: PLC0415 - the image of a service leaves it out
     from deltalake.exceptions import DeltaError  # noqa: PLC0415 - as above
 
     from .tables import rows_of  # noqa: PLC0415 - as above
 
+    # Each row group whole, as nothing may still be read ahead when a command ends: see `rows_of`.
     try:
-        yield from rows_of(DeltaTable(source)).to_batches()
+        rows = rows_of(DeltaTable(source))
+        for file in rows.get_fragments():
+            for group in file.split_by_row_group():
+                yield from group.to_table(schema=rows.schema).to_batches(batch_rows)
     except DeltaError as error:
         raise UsageError(f"{source} is no readable Delta table: {error}") from None

@@ -85,10 +85,10 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
 
 
 def rows_of(table: DeltaTable) -> Dataset:
-    """Return the rows of a Delta table, to be read in batches or whole.
+    """Return the rows of a Delta table, to be read by row groups or whole.
 
-    Arrow reads local files itself: Delta's readers are Python in Arrow's threads, and where a
-    command ends with an error while one of them runs, the process is aborted.
+    Delta's readers are Python in Arrow's threads: where a command ends while one of them runs, the
+    process is aborted. So Arrow reads local files itself.
 
     OSError where a local file is gone, or is not as long as it was when it was written.
     """
