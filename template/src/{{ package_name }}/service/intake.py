@@ -19,6 +19,7 @@ try:
 except ImportError:  # Windows, where the journal does without
     fcntl = None  # type: ignore[assignment]
 
+LOCKS = fcntl is not None
 AT_ONCE = 8_000_000
 """Bytes of a note that are handed on together."""
 

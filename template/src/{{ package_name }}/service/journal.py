@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
-from .intake import Intake, fcntl
+from .intake import LOCKS, Intake
 
 META = sql.MetaData()
 PREDICTIONS = sql.Table(
@@ -115,7 +115,7 @@ class Journal:
         marks = ", ".join(["?" if self.embedded else "%s"] * len(Entry._fields))
         self._insert = f"INSERT INTO predictions VALUES ({marks})"  # noqa: S608 - only marks
         self._writer: Any = None
-        noted = self.embedded and fcntl
+        noted = self.embedded and LOCKS
         self._intake = Intake(Path(f"{self.engine.url.database}.intake")) if noted else None
 
     def write(self, entries: Sequence[Entry]) -> None:

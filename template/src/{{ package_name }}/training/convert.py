@@ -67,7 +67,7 @@ def to_masks(pipeline: Pipeline, graph: bytes, golden: pd.DataFrame) -> bytes | 
     model = pipeline[-1]
     if not isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
         return None
-    made = make_masks(_nodes(model))
+    made: dict[str, Any] | None = make_masks(_nodes(model))
     if made is None:
         return None
     whole = Extractor(shape_inference.infer_shapes(load_model_from_string(graph)))

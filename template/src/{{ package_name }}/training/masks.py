@@ -43,7 +43,7 @@ def make_masks(trees: list[np.ndarray]) -> dict[str, np.ndarray] | None:
     leaves[tree[leaf], place[leaf]] = nodes["value"][leaf]
     first, end = (2 ** place[start + nodes[side]].astype("uint64") for side in ("left", "right"))
     closed = ~(end - first).astype("uint32")  # who goes right can reach none of these
-    found = {"leaves": leaves}
+    found: dict[str, np.ndarray] = {"leaves": leaves}
     for feature in np.unique(nodes["feature_idx"][~leaf]):
         here = np.flatnonzero(~leaf & (nodes["feature_idx"] == feature))
         cuts, above = np.unique(nodes["num_threshold"][here], return_inverse=True)
