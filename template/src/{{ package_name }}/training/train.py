@@ -207,10 +207,9 @@ def _fast(
     """Return the files of the fast runtime, or none and why it can't be had."""
     try:
         graph = to_graph(estimator.pipeline_, dataset.columns)
-        difference = differs(graph, estimator.pipeline_, golden, TOLERANCE)
+        if difference := differs(graph, estimator.pipeline_, golden, TOLERANCE):
+            return {}, difference
+        masks = to_masks(estimator.pipeline_, graph, golden)
     except Exception as error:  # noqa: BLE001 - converters raise anything; the pipeline serves then
         return {}, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
-    if difference:
-        return {}, difference
-    masks = to_masks(estimator.pipeline_, graph, golden)
     return {GRAPH_FILE: graph} | ({MASKS_FILE: masks} if masks else {}), ""
