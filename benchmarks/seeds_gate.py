@@ -101,8 +101,9 @@ def fetched(root: Path, python: Path, uv: str, package: str, kind: str) -> Path:
         install = ["pip", "install", "--quiet", "--no-deps", "--python", python]
         run(uv, *install, "--target", target, package)
         return target
-    download = ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    run(python, *download, "--no-build-isolation", "--dest", target, package)
+    sources = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+    sources.append("--ignore-requires-python")  # they are read, not run
+    run(python, "-m", "pip", "download", "--quiet", *sources, "--dest", target, package)
     with tarfile.open(next(target.glob("*.tar.gz"))) as archive:
         archive.extractall(target, filter="data")
     return target
