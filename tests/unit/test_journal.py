@@ -183,10 +183,19 @@ def test_what_the_database_does_not_take_stays_noted(
         with pytest.raises(UsageError) as caught:
             journal.find("a")
         assert str(caught.value) == (
-            "The journal's last predictions can't be read: (builtins.OSError) disk is full"
+            f"The journal's last predictions, in {journal.engine.url.database}.intake, can't be "
+            "taken in: (builtins.OSError) disk is full"
         )
         journal.write([entry("b")])
     assert names(journal) == [["a", "b"]]
+
+
+def test_a_note_that_a_crash_of_the_machine_spoilt_is_named(journal: Journal) -> None:
+    journal.write([entry("a")])
+    [note] = notes(journal)
+    note.write_bytes(b"\0" * 100 + b"\n")
+    with pytest.raises(UsageError, match=rf"in {note.parent}, can't be taken in: .*malformed JSON"):
+        journal.find("a")
 
 
 def test_a_note_that_can_not_be_written_is_told(journal: Journal) -> None:

@@ -115,8 +115,8 @@ class Journal:
         marks = ", ".join(["?" if self.embedded else "%s"] * len(Entry._fields))
         self._insert = f"INSERT INTO predictions VALUES ({marks})"  # noqa: S608 - only marks
         self._writer: Any = None
-        noted = self.embedded and LOCKS
-        self._intake = Intake(Path(f"{self.engine.url.database}.intake")) if noted else None
+        self._noted = Path(f"{self.engine.url.database}.intake")
+        self._intake = Intake(self._noted) if self.embedded and LOCKS else None
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add predictions, all or none; after a JournalError none of them is in."""
@@ -151,7 +151,9 @@ class Journal:
             self.take_in()
         except (SQLAlchemyError, OSError) as error:
             reason = str(error).partition("\n")[0]
-            raise UsageError(f"The journal's last predictions can't be read: {reason}") from None
+            raise UsageError(
+                f"The journal's last predictions, in {self._noted}, can't be taken in: {reason}"
+            ) from None
         return self.engine.connect()
 
     def find(self, name: str) -> Entry:
