@@ -105,7 +105,7 @@ def _delta_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
     from .tables import rows_of  # noqa: PLC0415 - as above
 
-    # Each row group whole, as nothing may still be read ahead when a command ends: see `rows_of`.
+    # Row groups whole, so that little is still being read when a command ends: see `rows_of`.
     try:
         rows = rows_of(DeltaTable(source))
         for file in rows.get_fragments():
