@@ -68,7 +68,7 @@ class Intake:
                     yield whole
                     if whole != some:  # the last is being written, or was when its process died
                         break
-                if finished and note.tell():  # an empty one is about to be begun
+                if finished and note.tell():  # an empty one was begun and will be locked next
                     path.unlink()
 
 

@@ -37,7 +37,7 @@ class Graph:
 
 
 def _plain(column: np.ndarray) -> np.ndarray:
-    """ONNX knows no dates: they go in as whole microseconds since 1970."""
+    """Return shape (n_rows, 1) or as it is; dates, unknown to ONNX, as microseconds since 1970."""
     if column.dtype.kind == "M":
         column = column.astype("datetime64[us]").view("int64")
     return column if column.ndim > 1 else column[:, None]
