@@ -77,7 +77,7 @@ def main() -> None:
                 rows, told["truth"] = change(rows), truth
         good = screen(rows[columns.inputs], askable(schema, columns)).good
         made = scorer.predict(good)
-        shares = made.shares(scorer.classes)
+        shares = made.shares(scorer.names)
         sent = good.to_json(orient="records", lines=True).splitlines()
         noon = begin + DAY * (day - 0.5)
         answered = [

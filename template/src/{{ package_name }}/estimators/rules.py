@@ -18,10 +18,9 @@ Rule = Callable[[Inputs, np.ndarray, list[Any] | None], np.ndarray]
 def collected_at_depot(rows: Inputs, answers: np.ndarray, classes: list[Any] | None) -> np.ndarray:
     """Answer `on time` or zero days for a shipment that travels no distance."""
     spot = rows["distance_km"] == 0
-    if classes is None:
-        return np.where(spot, 0.0, answers)
-    on_time = np.array([float(not late) for late in classes])
-    return np.where(spot[:, None], on_time, answers)
+    if np.count_nonzero(spot):
+        answers[spot] = 0.0 if classes is None else [float(not late) for late in classes]
+    return answers
 
 
 RULES: dict[str, Rule] = {"collected_at_depot": collected_at_depot}

@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
 from ..data.columns import Columns
-from ..training.registry import CHALLENGER, CHAMPION
+from ..training.registry import CHAMPION
 from .journal import Entry, Journal, JournalError, new_id
 from .metrics import Batch, Metrics
 from .requests import Row, to_arrays
@@ -34,7 +35,8 @@ Made = tuple[Entry, dict[str, Any]]
 class Asked(NamedTuple):
     """A row that waits for its answer."""
 
-    row: Row
+    sent: tuple[Any, ...]
+    """What is kept of it; None where nothing was sent."""
     time: float
     id: str
     assigned: str
@@ -59,9 +61,7 @@ class Answerer:
 
     def quick(self, requests: Sequence[list[Row]]) -> bool:
         """Whether these are answered within a few milliseconds."""
-        now = self.versions.now
-        both = [scorer for scorer in (now.champion, now.challenger) if scorer]
-        fast = self.journal.embedded and all(scorer.runtime == "onnx" for scorer in both)
+        fast = self.journal.embedded and self.versions.now.fast
         return fast and sum(map(len, requests)) <= QUICK_ROWS
 
     def answer(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
@@ -72,14 +72,14 @@ class Answerer:
         now = self.versions.now
         asked = [[self._asked(row, now) for row in rows] for rows in requests]
         every = [one for rows in asked for one in rows]
-        if self.settings.shadow:
-            mine = [one for one in every if one.assigned == CHAMPION]
-            every += [one._replace(id=f"{one.id}s", assigned=SHADOW) for one in mine]
+        groups: dict[str, list[Asked]] = defaultdict(list)
+        for one in every:
+            groups[one.assigned].append(one)
+        if self.settings.shadow and CHAMPION in groups:
+            groups[SHADOW] = [one._replace(id=f"{one.id}s") for one in groups[CHAMPION]]
         made: dict[str, Made] = {}
-        groups = {CHAMPION: now.champion, CHALLENGER: now.challenger, SHADOW: now.challenger}
-        for assigned, scorer in groups.items():
-            theirs = [one for one in every if one.assigned == assigned]
-            if theirs and scorer:
+        for assigned, theirs in groups.items():
+            if scorer := now.champion if assigned == CHAMPION else now.challenger:
                 made |= self._predict(scorer, assigned, theirs)
         try:
             self.journal.write([entry for entry, _ in made.values()])
@@ -97,21 +97,22 @@ class Answerer:
         when = time.time()
         name = new_id(when)
         assigned = now.assigned(unit or name, self.settings.challenger_share)
-        return Asked(row, when, name, assigned, unit)
+        return Asked(tuple(map(row.get, self.kept)), when, name, assigned, unit)
 
     def _predict(self, scorer: Scorer, assigned: str, asked: list[Asked]) -> dict[str, Made]:
         """Return what was made of each row by its id; nothing where the answer is not finite."""
-        values = {name: [one.row.get(name) for one in asked] for name in self.columns.inputs}
+        columns = zip(*(one.sent for one in asked), strict=True)
+        values = dict(zip(self.columns.kinds, columns, strict=False))  # what is no input is behind
         start = time.perf_counter()
         predictions = scorer.answer(to_arrays(values, self.columns))
         seconds = time.perf_counter() - start
         self.metrics.batches.append(Batch(scorer, assigned, values, predictions, seconds))
         made = {}
-        for (row, when, name, _, unit), label, finite, shares in zip(
+        for (sent, when, name, _, unit), label, finite, shares in zip(
             asked,
             predictions.labels,
             predictions.finite.tolist(),
-            predictions.shares(scorer.classes),
+            predictions.shares(scorer.names),
             strict=True,
         ):
             if not finite:
@@ -131,7 +132,7 @@ class Answerer:
                 scorer.runtime,
                 assigned,
                 unit,
-                to_json({kept: row.get(kept) for kept in self.kept}).decode(),
+                to_json(dict(zip(self.kept, sent, strict=True))).decode(),
                 to_json(label).decode(),
                 to_json(shares).decode() if shares else None,
             )

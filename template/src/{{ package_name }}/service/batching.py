@@ -1,6 +1,7 @@
 """Micro-batches: requests that come while a prediction runs are answered together by the next one.
 
-An idle service answers at once; nothing ever waits for a batch to fill.
+An idle service answers at once; nothing ever waits for a batch to fill. Who comes alone skips the
+queue, which takes a tenth of such a request.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ class Batcher(Generic[Asked, Answer]):
         self.work, self.quick, self.limit, self.timeout = work, quick, limit, timeout
         self.waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self.running: asyncio.Task[None] | None = None
+        self._alone = True  # whether the last request came by itself
         self._thread = ThreadPoolExecutor(1, "predict")
 
     @property
@@ -53,6 +55,13 @@ class Batcher(Generic[Asked, Answer]):
         if self.full:
             raise BusyError(f"{self.limit} requests are waiting already")
         loop = asyncio.get_running_loop()
+        if self._alone and self.running is None and self.quick([asked]):
+            self._alone = False  # others that come in this turn of the loop wait for each other
+            loop.call_soon(self._turn)
+            (answer,) = self.work([asked])
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         future: asyncio.Future[Answer] = loop.create_future()
         self.waiting.append((asked, future))
         if self.running is None:  # it starts when all that are read in this turn of the loop wait
@@ -62,6 +71,9 @@ class Batcher(Generic[Asked, Answer]):
             return await future
         finally:
             alarm.cancel()
+
+    def _turn(self) -> None:
+        self._alone = self.running is None  # nobody came
 
     def _give_up(self, future: "asyncio.Future[Answer]") -> None:
         if not future.done():
@@ -89,5 +101,6 @@ class Batcher(Generic[Asked, Answer]):
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
+            self._alone = len(batch) == 1
             await asyncio.sleep(0)  # answers leave, and others are read
         self.running = None

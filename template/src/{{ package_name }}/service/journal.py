@@ -8,7 +8,7 @@ are for a second in a note beside it (see `intake`), which whoever reads takes i
 import contextlib
 import json
 import math
-import secrets
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def new_id(when: float) -> str:
 
     Names sort by time: so new ones are quick to add, and time needs no index of its own.
     """
-    return _first_id(when) + secrets.token_hex(6)
+    return _first_id(when) + os.urandom(6).hex()
 
 
 def _first_id(when: float) -> str:

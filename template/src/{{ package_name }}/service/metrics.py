@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
     scorer: Scorer
     assigned: str
-    values: dict[str, list[Any]]
+    values: dict[str, tuple[Any, ...]]
     """What was asked, by input."""
     made: Predictions
     seconds: float
@@ -119,12 +119,13 @@ class Metrics:
                 self.figure("predicted_labels", version, label_text(label)).inc(count)
             answers = np.concatenate(shares).max(axis=1).tolist()
         _observe(self.figure("predicted_values", version), answers)
-        for name in batches[0].values:
-            column = list(chain.from_iterable(one.values[name] for one in batches))
+        values = [one.values for one in batches]
+        for name in values[0]:
+            column = list(chain.from_iterable(map(itemgetter(name), values)))
             if missing := column.count(None):
                 self.figure("missing_values", version, name).inc(missing)
             if known := self._known.get(name):
-                unknown = sum(value not in known for value in column) - missing
+                unknown = len(column) - missing - sum(map(known.__contains__, column))
                 if unknown:
                     self.figure("unknown_categories", version, name).inc(unknown)
 

@@ -7,10 +7,12 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
+from typing import get_args
 
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +28,7 @@ OPERATING = {FIGURES, "/model", "/health/live", "/health/ready"}
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 ON_SAGEMAKER = {"/ping": "/health/ready", "/invocations": "/predict"}
 """What an endpoint there calls them."""
+ROWS = b'"rows"'
 NOTE_SECONDS = 0.01
 """So long the figures of a request wait for those of others, to be noted together."""
 LISTENS = 4
@@ -47,6 +50,8 @@ class Service:
         self, app: ASGIApp, form: type[Rows], asked: pa.DataFrameSchema, answerer: Answerer
     ) -> None:
         self.app, self.form, self.asked = app, form, asked
+        (row,) = get_args(form.model_fields["rows"].annotation)
+        self.single = TypeAdapter(row).validator
         self.versions, self.metrics = answerer.versions, answerer.metrics
         self.limits = limits = answerer.settings
         waits = limits.queue, limits.timeout_seconds
@@ -126,9 +131,16 @@ class Service:
             raise Refusal(413, f"The body is larger than {self.most_bytes:,} bytes.")
         return bytes(body)
 
+    def _read(self, body: bytes) -> list[Row]:
+        if ROWS not in body:  # a row by itself is read in half the time; if not, the form says why
+            with suppress(ValidationError):
+                return [self.single.validate_json(body)]
+        rows: list[Row] = self.form.model_validate_json(body).rows
+        return rows
+
     def _checked(self, body: bytes) -> list[Row]:
         try:
-            rows: list[Row] = self.form.model_validate_json(body).rows
+            rows = self._read(body)
         except ValidationError as error:
             # What was sent is not sent back, as it may be no text.
             wrong = error.errors(include_url=False, include_context=False, include_input=False)

@@ -57,7 +57,7 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
         values[column] = [one and datetime.fromisoformat(one) for one in values[column]]
     made = scorer.answer(to_arrays(values, columns))
     then = _told(json.loads(entry.prediction), json.loads(entry.probabilities or "{}"))
-    [shares] = made.shares(scorer.classes)
+    [shares] = made.shares(scorer.names)
     now = _told(made.labels[0], shares or {})
     differences = [
         Difference(what, then.get(what), value)

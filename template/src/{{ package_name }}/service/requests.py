@@ -1,5 +1,6 @@
 """The request model, made from the schema: what a caller must and may send."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NotRequired
 
@@ -87,17 +88,17 @@ def checks_all(asked: pa.DataFrameSchema) -> bool:
     )
 
 
-def to_arrays(values: dict[str, list[Any]], columns: Columns) -> Arrays:
+def to_arrays(values: Mapping[str, Sequence[Any]], columns: Columns) -> Arrays:
     """Return the model's inputs from checked values, as `data.validation.to_inputs` makes them."""
     return {name: _array(values[name], kind) for name, kind in columns.kinds.items()}
 
 
-def _array(values: list[Any], kind: Kind) -> np.ndarray:
+def _array(values: Sequence[Any], kind: Kind) -> np.ndarray:
     if kind == "category":
         return np.array([value or MISSING for value in values], dtype=object)
     if kind == "date":
         return np.array([_in_utc(value) for value in values], dtype="datetime64[us]")
-    return np.array(values, dtype="float64")  # None becomes NaN
+    return np.array(values, dtype=float)  # None becomes NaN
 
 
 def _in_utc(value: datetime | None) -> datetime | None:

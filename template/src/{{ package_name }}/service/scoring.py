@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,10 @@ class Predictions:
     finite: np.ndarray
     """Whether each answer is finite; one that is not must never leave."""
 
-    def shares(self, classes: list[Any] | None) -> Iterable[dict[str, float] | None]:
-        """Return the probability of each class for each row, None for regression."""
-        if self.probabilities is None or classes is None:
+    def shares(self, names: list[str]) -> Iterable[dict[str, float] | None]:
+        """Return the probability of each class for each row by its name, None for regression."""
+        if self.probabilities is None:
             return [None] * len(self.labels)
-        names = [label_text(label) for label in classes]
         return (dict(zip(names, row, strict=True)) for row in self.probabilities.tolist())
 
 
@@ -55,6 +55,11 @@ class Scorer:
     def classes(self) -> list[Any] | None:
         """The labels it can answer, None for regression."""
         return self.artifact.about.classes
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The classes as they are written in JSON."""
+        return [label_text(label) for label in self.classes or []]
 
     def predict(self, rows: pd.DataFrame) -> Predictions:
         """Answer rows in the declared types, as `data.validation.screen` returns them."""

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandera.pandas as pa
 from mlflow import MlflowClient
@@ -22,6 +23,12 @@ class Answering:
 
     champion: Scorer
     challenger: Scorer | None
+
+    @cached_property
+    def fast(self) -> bool:
+        """Whether every one of them is converted."""
+        both = self.champion, self.challenger
+        return all(scorer is None or scorer.runtime == "onnx" for scorer in both)
 
     def assigned(self, unit: str, share: float) -> str:
         """Return whether champion or challenger answers for a key: always the same one.

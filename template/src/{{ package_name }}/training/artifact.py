@@ -8,6 +8,7 @@ and features computed another way.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class Artifact:
     digest: str
     """That of its files."""
 
-    @property
+    @cached_property
     def columns(self) -> Columns:
         """The columns as they were when the model was trained."""
         return Columns(self.about.roles, self.about.kinds)

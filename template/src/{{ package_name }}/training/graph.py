@@ -24,6 +24,8 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Both cost few rows more than they gain many.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         self._session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
         self.inputs = [node.name for node in self._session.get_inputs()]
         self._answer = self._session.get_outputs()[-1].name
@@ -32,7 +34,7 @@ class Graph:
         """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
         fed = {name: _plain(np.asarray(inputs[name])) for name in self.inputs}
         (answered,) = self._session.run([self._answer], fed)
-        found: np.ndarray = answered.astype("float64")
+        found = np.asarray(answered, dtype=float)
         return found[:, 0] if found.shape[1] == 1 else found
 
 

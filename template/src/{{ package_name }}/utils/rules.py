@@ -19,6 +19,8 @@ def apply_rules(
     """
     if rules and isinstance(rows, pd.DataFrame):
         rows = {str(name): values.to_numpy() for name, values in rows.items()}
+    if rules:
+        answers = answers.copy()  # a rule may write into what it gets
     for rule in rules:
         answers = rule(rows, answers, classes)
     return answers
