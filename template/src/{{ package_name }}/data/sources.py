@@ -4,10 +4,12 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.dataset
 import pyarrow.parquet
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -105,11 +107,28 @@ def _delta_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
     from .tables import rows_of  # noqa: PLC0415 - as above
 
-    # Row groups whole, so that little is still being read when a command ends: see `rows_of`.
     try:
         rows = rows_of(DeltaTable(source))
-        for file in rows.get_fragments():
-            for group in file.split_by_row_group():
-                yield from group.to_table(schema=rows.schema).to_batches(batch_rows)
+        for part in rows.get_fragments():
+            said = pyarrow.dataset.get_partition_keys(part.partition_expression)
+            # In this thread alone: where a command ends while another reads, see `rows_of`.
+            with pyarrow.parquet.ParquetFile(
+                part.path, filesystem=rows.filesystem, pre_buffer=False
+            ) as file:
+                for batch in file.iter_batches(batch_rows, use_threads=False):
+                    yield _complete(batch, rows.schema, said)
     except DeltaError as error:
         raise UsageError(f"{source} is no readable Delta table: {error}") from None
+
+
+def _complete(batch: pa.RecordBatch, schema: pa.Schema, said: dict[str, Any]) -> pa.RecordBatch:
+    """Return all columns of a table, of which its files leave out some, in its types."""
+    return pa.record_batch(
+        [
+            batch[field.name].cast(field.type)
+            if field.name in batch.schema.names
+            else pa.repeat(pa.scalar(said.get(field.name), field.type), len(batch))
+            for field in schema
+        ],
+        schema,
+    )

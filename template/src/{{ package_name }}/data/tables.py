@@ -85,7 +85,7 @@ def read(root: str, name: str, version: int | None = None) -> pa.Table:
 
 
 def rows_of(table: DeltaTable) -> Dataset:
-    """Return the rows of a Delta table, to be read by row groups or whole.
+    """Return the rows of a Delta table, to be read whole; for parts see `data.sources`.
 
     Delta's readers are Python in Arrow's threads: where a command ends while one of them runs, the
     process is aborted. So Arrow reads local files itself.
