@@ -1,5 +1,6 @@
 """What reading a source costs; what it says is in the generated project's own tests."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from slipway_template.data.sources import read_batches
+from slipway_template.utils.errors import UsageError
 
 MEGABYTE = 1 << 20
 
@@ -53,3 +56,24 @@ def test_a_delta_table_is_read_as_its_own_reader_does(tmp_path: Path) -> None:
 
     assert pa.Table.from_batches(batches).equals(DeltaTable(where).to_pyarrow_table())
     assert max(map(len, batches)) == 1_000
+
+
+def test_a_delta_table_whose_files_have_other_names_is_refused(tmp_path: Path) -> None:
+    """Arrow would find none of its columns and fill them with nothing, without a word."""
+    table = tmp_path / "renamed"
+    write_deltalake(str(table), pa.table({"col-1": [1, 2]}))
+    log = next((table / "_delta_log").glob("*.json"))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    [said] = [line["metaData"] for line in lines if "metaData" in line]
+    schema = json.loads(said["schemaString"])
+    schema["fields"][0]["name"] = "number"
+    inside = {"delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "col-1"}
+    schema["fields"][0]["metadata"] = inside
+    said |= {"schemaString": json.dumps(schema)}
+    said["configuration"] = {"delta.columnMapping.mode": "name"}
+    [protocol] = [line["protocol"] for line in lines if "protocol" in line]
+    protocol |= {"minReaderVersion": 2, "minWriterVersion": 5}
+    log.write_text("\n".join(map(json.dumps, lines)))
+
+    with pytest.raises(UsageError, match=r"renamed can't be read: it renames columns"):
+        next(read_batches(str(table)))

@@ -90,8 +90,14 @@ def rows_of(table: DeltaTable) -> Dataset:
     Delta's readers are Python in Arrow's threads: where a command ends while one of them runs, the
     process is aborted. So Arrow reads local files itself.
 
-    OSError where a local file is gone, or is not as long as it was when it was written.
+    OSError where a local file is gone, or is not as long as it was when it was written, or where
+    the files know the columns by other names.
     """
+    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        raise OSError(
+            "it renames columns (delta.columnMapping), so all would seem empty; copy it to a "
+            "table that does not"
+        )
     if not table.table_uri.startswith("file:"):
         return table.to_pyarrow_dataset()
     system, path = FileSystem.from_uri(table.table_uri)
