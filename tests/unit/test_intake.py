@@ -1,5 +1,6 @@
 """Notes on their way into the journal: no line is lost, and no other process's note is taken."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_a_note_that_is_about_to_begin_is_left(folder: Path) -> None:
     (folder / "begun.note").touch()
     assert lines(folder) == []
     assert len(files(folder)) == 1
+
+
+def test_where_files_cannot_be_locked_no_note_is_left(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_here(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    intake = Intake(folder)
+    with monkeypatch.context() as without:
+        without.setattr(intakes.fcntl, "flock", none_here)
+        with pytest.raises(OSError, match="No locks available"):
+            intake.append(b"a\n")
+    assert files(folder) == []
+    intake.append(b"b\n")
+    assert lines(folder) == [b"b\n"]
 
 
 def test_a_line_that_found_no_room_leaves_no_trace(

@@ -44,8 +44,13 @@ class Intake:
 
     def _begun(self) -> io.FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
-        note = (self._folder / f"{secrets.token_hex(8)}.note").open("ab", buffering=0)
-        fcntl.flock(note, fcntl.LOCK_EX)
+        path = self._folder / f"{secrets.token_hex(8)}.note"
+        note = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks; or each request would leave a file
+            path.unlink()
+            raise
         return note
 
     def finish(self) -> None:
