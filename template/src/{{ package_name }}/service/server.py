@@ -19,7 +19,11 @@ from .app import create_app
 from .predict import Service
 
 configured = partial(
-    uvicorn.Config, log_level="warning", access_log=False, timeout_graceful_shutdown=30
+    uvicorn.Config,
+    log_level="warning",
+    access_log=False,
+    server_header=False,
+    timeout_graceful_shutdown=30,
 )
 
 

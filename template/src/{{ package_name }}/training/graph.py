@@ -33,7 +33,8 @@ class Graph:
     def run(self, inputs: Arrays) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
         fed = {name: _plain(np.asarray(inputs[name])) for name in self.inputs}
-        (answered,) = self._session.run([self._answer], fed)
+        # Past the session's own `run`, which looks at every input again: a sixth of the time.
+        (answered,) = self._session._sess.run([self._answer], fed, None)
         found = np.asarray(answered, dtype=float)
         return found[:, 0] if found.shape[1] == 1 else found
 
