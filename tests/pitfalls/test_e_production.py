@@ -59,7 +59,7 @@ def test_a_feature_changed_in_one_path(
         assert "Golden sample gate: the model answers otherwise than at training" in refused.stderr
         trained.replace(place, f"{before} * 1.5", before)
 
-    numbers = 'return np.array(values, dtype="float64")'
+    numbers = "return np.array(values, dtype=float)"
     trained.replace(trained.source / "service/requests.py", numbers, f"{numbers} * 1.5")
     trained.cli("predict", "some.parquet", "out.csv")
     scored = pd.read_csv(trained.path / "out.csv", dtype={"prediction": str})["prediction"]
