@@ -208,7 +208,7 @@ def test_what_is_wrong_is_said_beside_the_field(visit: Visit, url: str) -> None:
 
 def test_the_reference_tells_how_to_ask(visit: Visit, url: str) -> None:
     page = visit.page
-    page.goto(f"{url}/")
+    page.goto(f"{url}/", wait_until="networkidle")  # or what it still reads would be cut off
     page.get_by_role("link", name="API reference").click()
     page.wait_for_url(f"{url}/docs")
     section = page.locator(".opblock", has_text="/predict")
