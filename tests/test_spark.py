@@ -84,8 +84,8 @@ def sample(project: Project, file: Path, rows: int, seed: int = 3) -> Path:
     return file
 
 
-def read(path: str | Path) -> pd.DataFrame:
-    path = Path(path)
+def read(path: str) -> pd.DataFrame:
+    path = Path(path.removeprefix("file://"))
     if path.suffix == ".csv":
         parts = sorted(path.glob("part-*")) if path.is_dir() else [path]
         frames = [pd.read_csv(part) for part in parts]
@@ -116,18 +116,19 @@ def test_a_cluster_without_the_project_answers_as_one_process(
     rows.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=2_000)
     rows.head(1_000).assign(goods='a "b",\nc').to_csv(tmp_path / "rows.csv", index=False)
     counted = spark_project.path / "var/batches"
-    for kind in ["parquet", "csv"]:
+    # What has an address is written by Spark, anything else by the executors themselves.
+    for kind, before in [("parquet", ""), ("csv", ""), ("csv", "file://")]:
         source = tmp_path / f"rows.{kind}"
         one = spark_project.json("predict", source, tmp_path / f"one.{kind}")
         many = spark_project.json(
-            "predict", source, tmp_path / f"many.{kind}", "--spark", cluster.master, **HERE
+            "predict", source, f"{before}{tmp_path}/many.{kind}", "--spark", cluster.master, **HERE
         )
         assert many["rejected"] == (ROWS if kind == "parquet" else 1_000) // 500
         assert_same(many, one)
         first, second = [file.read_text() for file in sorted(counted.iterdir())[-2:]]
         assert first.partition('"version"')[2] == second.partition('"version"')[2]
     shipped = list(tmp_path.glob("work-*/app-*/*/environment/bin/python"))
-    assert len(shipped) == 4, "each of two executors, twice, ran the environment it was sent"
+    assert len(shipped) == 6, "each of two executors, three times, ran the environment it was sent"
 
 
 @pytest.mark.long
@@ -172,9 +173,10 @@ def test_delta_and_folders_of_parquet_are_read_without_extra_jars(
 
     parts = tmp_path / "parts.parquet"  # a folder with a column in the names of its folders
     rows.to_parquet(parts, partition_cols=["goods"], index=False)
-    many = spark_project.json("predict", parts, tmp_path / "many.parquet", *local, **HERE)
+    many = spark_project.json("predict", parts, f"file://{tmp_path}/many.parquet", *local, **HERE)
     assert many["scored"] == 2_000
     assert_same(many, one, by="shipment_id")
+    assert not list(tmp_path.glob(".*")), "nothing half done is left"
 
 
 @pytest.mark.parametrize(

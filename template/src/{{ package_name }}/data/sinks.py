@@ -1,6 +1,6 @@
 """Where results go: CSV, Parquet or Delta, of any length, and never half."""
 
-import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,23 +15,25 @@ from ..utils.errors import UsageError
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Write frames to a file or Delta table that shows up under its name only when all went well.
+def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], None]]:
+    """Write rows to a file or Delta table that shows up under its name only when all went well.
 
     No file is left where no row was written. UsageError where the name's ending tells no format.
     """
     if path.suffix not in {".csv", ".parquet", ".delta"}:
         raise UsageError(f"{path}: expected a name that ends in .csv, .parquet or .delta.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     csv = path.suffix == ".csv"
     writer: Any = None
 
-    def write(frame: pd.DataFrame) -> None:
+    def write(rows: pd.DataFrame | pyarrow.Table) -> None:
         nonlocal writer
-        if frame.empty:
+        if not len(rows):
             return
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+        table: pyarrow.Table = rows
+        if isinstance(rows, pd.DataFrame):
+            table = pyarrow.Table.from_pandas(rows, preserve_index=False)
         if writer is None:
             writer = (pyarrow.csv.CSVWriter if csv else _parquet)(scratch, table.schema)
         writer.write_table(table if csv else table.cast(writer.schema))

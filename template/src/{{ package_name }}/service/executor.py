@@ -1,10 +1,12 @@
 """What Spark's executors run: they read what is theirs, answer it, and number what is written."""
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import pandera.pandas as pa
 import pyarrow
 from pyarrow.dataset import Fragment
 from pydantic import BaseModel
-from pyspark import SparkFiles
+from pyspark import SparkFiles, TaskContext
 
+from ..data.sinks import appearing
 from ..data.sources import UNREADABLE
 from ..training.artifact import open_artifact
 from .batch import score_chunk
@@ -25,16 +28,22 @@ PLACE = "_place"
 """Where a row was read: the part of the source in the upper bits, its number in there below."""
 BITS = 33  # as Spark's monotonically_increasing_id has them
 LOW = 2**BITS - 1
-KEPT = pyarrow.schema(
-    {"good": pyarrow.binary(), "bad": pyarrow.binary(), "summary": pyarrow.string()}
-)
-"""What is kept of the answers between the pass that scores and the one that writes."""
 
 
 @cache
 def _scorer(digest: str, version: int, strict: bool) -> Scorer:
     """Return the scorer, proved once in each process of an executor."""
     return Scorer(open_artifact(Path(SparkFiles.get("model")), digest, strict=strict), version)
+
+
+def columns_kept(folder: Path | None) -> pyarrow.Schema:
+    """Return what is kept between the pass that scores and the one that writes.
+
+    A chunk of answers is one value, a stream of Arrow or the path of its file in `folder`: Spark
+    keeps it without looking into it.
+    """
+    chunk = pyarrow.string() if folder else pyarrow.binary()
+    return pyarrow.schema({"good": chunk, "bad": chunk, "summary": pyarrow.string()})
 
 
 class Summary(BaseModel):
@@ -46,18 +55,18 @@ class Summary(BaseModel):
     """By part of the source: one more than the highest number of a row seen of it."""
 
 
-def answer(
+def answer(  # noqa: PLR0913, PLR0917 - the driver binds all but the last
     model: tuple[str, int, bool],
     asked: pa.DataFrameSchema,
     key: pa.DataFrameSchema,
     kinds: dict[str, pyarrow.Schema],
+    folder: Path | None,
     batches: Batches,
 ) -> Batches:
-    """Yield the answers to a partition, a row for each chunk, then its `Summary`.
-
-    The answers to a chunk are one value, a stream of Arrow: Spark keeps it without looking into it.
-    """
-    scorer = _scorer(*model)
+    """Yield the answers to a partition, a row for each chunk, then its `Summary`."""
+    if folder and not folder.exists():
+        raise OSError(f"{folder.parent} is no folder that {gethostname()} shares with the driver")
+    scorer, columns = _scorer(*model), columns_kept(folder)
     summary = Summary(tally=Tally(version=scorer.version))
     for batch in batches:
         places = batch.column(PLACE).to_numpy()
@@ -72,12 +81,20 @@ def answer(
         for name, found in {"good": good, "bad": bad}.items():
             placed = found.assign(row=places[found["row"].to_numpy(dtype=int)])
             rows = pyarrow.Table.from_pandas(placed, kinds[name], preserve_index=False)
-            sink = pyarrow.BufferOutputStream()
-            with pyarrow.ipc.new_stream(sink, rows.schema) as stream:
-                stream.write_table(rows)
-            chunk[name] = sink.getvalue().to_pybytes() if len(found) else None
-        yield pyarrow.RecordBatch.from_pylist([chunk], KEPT)
-    yield pyarrow.RecordBatch.from_pylist([{"summary": summary.model_dump_json()}], KEPT)
+            chunk[name] = _keep(rows, folder) if len(found) else None
+        yield pyarrow.RecordBatch.from_pylist([chunk], columns)
+    yield pyarrow.RecordBatch.from_pylist([{"summary": summary.model_dump_json()}], columns)
+
+
+def _keep(rows: pyarrow.Table, folder: Path | None) -> bytes | str:
+    path = str(folder / secrets.token_hex(8)) if folder else ""
+    sink = pyarrow.OSFile(path, "wb") if folder else pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    if not folder:
+        return bytes(sink.getvalue())
+    sink.close()
+    return path
 
 
 def read(pieces: list[Fragment], scan: dict[str, Any], numbers: Batches) -> Batches:
@@ -95,8 +112,17 @@ def read(pieces: list[Fragment], scan: dict[str, Any], numbers: Batches) -> Batc
 
 def numbered(starts: np.ndarray, batches: Batches) -> Batches:
     """Yield the rows of kept chunks, numbered as they stand in the source."""
-    for stream in chain.from_iterable(batch.column(0) for batch in batches):
-        for rows in pyarrow.ipc.open_stream(stream.as_buffer()):
+    for chunk in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
+        stream = pyarrow.input_stream(chunk) if isinstance(chunk, str) else chunk
+        for rows in pyarrow.ipc.open_stream(stream):
             at = rows.schema.get_field_index("row")
             places = rows.column(at).to_numpy()
             yield rows.set_column(at, "row", starts[places >> BITS] + (places & LOW))
+
+
+def written(output: Path, starts: np.ndarray, batches: Batches) -> Batches:
+    """Write the rows of kept chunks, numbered, into a file of the folder `output`."""
+    with appearing(output / f"part-{TaskContext.get().partitionId():05}{output.suffix}") as write:
+        for rows in numbered(starts, batches):
+            write(pyarrow.Table.from_batches([rows]))
+    yield from ()

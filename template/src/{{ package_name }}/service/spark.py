@@ -41,7 +41,7 @@ from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
 from .batch import Scored
-from .executor import KEPT, PLACE, Batches, Summary, answer, numbered, read
+from .executor import PLACE, Batches, Summary, answer, columns_kept, numbered, read, written
 from .scoring import Scorer, askable, label_text
 from .tally import Tally
 
@@ -75,14 +75,14 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
         raise UsageError(f"{output}: Spark writes names that end in .csv or .parquet.")
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
-    with _session(master, settings, scorer.artifact.digest) as spark:
+    with _session(master, settings, scorer.artifact.digest) as spark, _beside(output) as folder:
         found = _open(spark, source)
         if absent := [name for name in asked.columns if name not in found.schema.names]:
             raise UsageError(f"{source} lacks the column {', '.join(absent)}.")
         key = key if set(key.columns) <= set(found.schema.names) else pa.DataFrameSchema()
         kinds = _kinds(scorer, asked, key)
         model = (scorer.artifact.digest, scorer.version, settings.service.environment == "refuse")
-        answers = partial(answer, model, asked, key, kinds)
+        answers = partial(answer, model, asked, key, kinds, folder)
         reading: Callable[[Batches], Batches] = iter  # what Spark has read
         names = [*key.columns, *asked.columns]
         if isinstance(found, DataFrame):
@@ -95,9 +95,28 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
             scan["batch_size"] = settings.service.chunk_rows
             scan["fragment_scan_options"] = ParquetFragmentScanOptions(pre_buffer=False)
             reading = partial(read, pieces, scan)
-        kept = rows.mapInArrow(lambda given: answers(reading(given)), from_arrow_schema(KEPT))
+        columns = from_arrow_schema(columns_kept(folder))
+        kept = rows.mapInArrow(lambda given: answers(reading(given)), columns)
         kept = kept.persist(StorageLevel.DISK_ONLY)
-        return _write(spark, kept, kinds, output, scorer.version)
+        return _write(kept, kinds, output, folder, scorer.version)
+
+
+@contextmanager
+def _beside(output: str) -> Iterator[Path | None]:
+    """Make a folder for executors to write to, None for an output in an object store.
+
+    To write Parquet through the JVM takes three times as long.
+    """
+    if "://" in output:
+        yield None
+        return
+    path = Path(output).absolute()
+    folder = path.with_name(f".{path.name}.{os.getpid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -207,13 +226,14 @@ def _kinds(
 
 
 def _write(
-    spark: SparkSession,
     kept: DataFrame,
     kinds: dict[str, pyarrow.Schema],
     output: str,
+    folder: Path | None,
     version: int,
 ) -> Scored:
     """Write the predictions and the rejected rows."""
+    spark = kept.sparkSession
     ended = kept.where("summary is not null").collect()
     told = [Summary.model_validate_json(row.summary) for row in ended]
     tally = sum((one.tally for one in told), Tally(version=version))
@@ -230,17 +250,29 @@ def _write(
     stem, _, kind = output.rpartition(".")
     rejects = f"{stem}.rejected.{kind}"
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
-        chunks = kept.select(name).where(f"{name} is not null")
-        found = chunks.mapInArrow(partial(numbered, starts), from_arrow_schema(kinds[name]))
-        _appear(spark, found if wanted else None, path)
+        chunks = kept.select(name).where(f"{name} is not null") if wanted else None
+        if folder:
+            _put(chunks, starts, folder / Path(path).name, Path(path))
+        else:
+            numbers, columns = partial(numbered, starts), from_arrow_schema(kinds[name])
+            _appear(spark, chunks and chunks.mapInArrow(numbers, columns), path)
     if not scored:
         raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
     aside = rejects if scored < rows else None
     return Scored(rows, scored, rows - scored, version, output, aside, tally)
 
 
+def _put(chunks: DataFrame | None, starts: np.ndarray, scratch: Path, path: Path) -> None:
+    """Let the executors write a folder, then put it in the place of what was there."""
+    if chunks:
+        chunks.mapInArrow(partial(written, scratch, starts), "nothing int").collect()
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if chunks:
+        scratch.rename(path)
+
+
 def _appear(spark: SparkSession, found: DataFrame | None, path: str) -> None:
-    """Put a folder in the place of the old one once it is whole; none where there are no rows."""
+    """As `_put`, in an object store, whose files the JVM writes."""
     hadoop = spark._jvm.org.apache.hadoop.fs.Path
     files = hadoop(path).getFileSystem(spark._jsc.hadoopConfiguration())
     folder, slash, name = path.rpartition("/")
