@@ -190,12 +190,27 @@ def test_what_the_database_does_not_take_stays_noted(
     assert names(journal) == [["a", "b"]]
 
 
-def test_a_note_that_a_crash_of_the_machine_spoilt_is_named(journal: Journal) -> None:
+@pytest.mark.parametrize(
+    "spoilt",
+    [b"\0" * 100, b"\xff\xfe", b'[["half', b"7", b'[["a"]][["b"]]'],
+    ids=["zeros", "no text", "half", "no row", "two in one"],
+)
+def test_lines_that_a_crash_of_the_machine_spoilt_hold_up_no_other(
+    journal: Journal, caplog: pytest.LogCaptureFixture, spoilt: bytes
+) -> None:
     journal.write([entry("a")])
+    journal.write([entry("b"), entry("c")])
     [note] = notes(journal)
-    note.write_bytes(b"\0" * 100 + b"\n")
-    with pytest.raises(UsageError, match=rf"in {note.parent}, can't be taken in: .*malformed JSON"):
-        journal.find("a")
+    first, second = note.read_bytes().splitlines(keepends=True)
+    journal.finish()
+    note.write_bytes(first.replace(b'"a"', b'"d"') + spoilt + b"\n" + second.replace(b"b", b"e"))
+
+    assert names(journal) == [["a", "b", "c", "d", "e"]]
+    kept = note.with_name("spoilt")
+    assert kept.read_bytes() == spoilt + b"\n"
+    assert f"1 lines of predictions can't be read: see {kept}" in caplog.text
+    assert (names(journal), notes(journal)) == ([["a", "b", "c", "d", "e"]], [kept])
+    assert kept.read_bytes() == spoilt + b"\n"
 
 
 def test_a_note_that_can_not_be_written_is_told(journal: Journal) -> None:

@@ -76,6 +76,13 @@ class Intake:
                 if finished and note.tell():  # an empty one was begun and will be locked next
                     path.unlink()
 
+    def set_aside(self, lines: list[bytes]) -> Path:
+        """Keep lines that nobody can take, for a person to look at; return the file."""
+        path = self._folder / "spoilt"
+        with path.open("ab") as file:
+            file.writelines(lines)
+        return path
+
 
 def _unlocked(note: IO[bytes]) -> bool:
     try:

@@ -7,6 +7,7 @@ are for a second in a note beside it (see `intake`), which whoever reads takes i
 
 import contextlib
 import json
+import logging
 import math
 import os
 import threading
@@ -17,13 +18,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import sqlalchemy as sql
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
 from .intake import LOCKS, Intake
+
+log = logging.getLogger(__name__)
 
 META = sql.MetaData()
 PREDICTIONS = sql.Table(
@@ -140,11 +143,25 @@ class Journal:
         self._writer.commit()
 
     def take_in(self) -> None:
-        """Move what was noted into the database."""
-        for lines in self._intake.lines() if self._intake else []:
-            rows = b",".join(line[1:-2] for line in lines).decode()  # each is `[…]`, of several
-            with self.engine.begin() as connection:
-                connection.execute(TAKE_IN, {"rows": f"[{rows}]"})
+        """Move what was noted into the database; lines that a crash of the machine spoilt go aside."""
+        if not self._intake:
+            return
+        for lines in self._intake.lines():
+            try:
+                self._move(lines)
+            except (SQLAlchemyError, ValueError):
+                whole = [line for line in lines if _is_whole(line)]
+                if whole == lines:
+                    raise
+                spoilt = [line for line in lines if line not in whole]
+                path = self._intake.set_aside(spoilt)
+                log.warning("%d lines of predictions can't be read: see %s", len(spoilt), path)
+                self._move(whole)
+
+    def _move(self, lines: list[bytes]) -> None:
+        rows = b",".join(line[1:-2] for line in lines).decode()  # each is `[…]`, of several
+        with self.engine.begin() as connection:
+            connection.execute(TAKE_IN, {"rows": f"[{rows}]"})
 
     def _reading(self) -> sql.Connection:
         try:
@@ -270,6 +287,13 @@ def flat(entries: Sequence[Entry]) -> pd.DataFrame:
     )
     sent = pd.DataFrame([json.loads(entry.inputs) for entry in entries])
     return told.merge(sent, left_index=True, right_index=True, suffixes=("", "_sent"))
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(from_json(line), list)
+    except ValueError:
+        return False
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
