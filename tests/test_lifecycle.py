@@ -121,9 +121,14 @@ def test_a_port_in_use_is_one_clear_message(trained: Project) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = trained.cli("serve", "--port", str(port), code=2)
+        figures = trained.cli(
+            "serve", "--port", "0", code=2, SHIPMENT_DELAYS__SERVICE__OPERATING_PORT=str(port)
+        )
 
-    assert str(port) in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    for said, advice in (done, "Change --port."), (figures, "Change [service] operating_port."):
+        assert f"127.0.0.1:{port} can't be used" in said.stderr
+        assert said.stderr.strip().endswith(advice)
+        assert len(said.stderr.strip().splitlines()) == 1
 
 
 # ---------------------------------------------------------------- used wrongly

@@ -143,7 +143,7 @@ class Journal:
         self._writer.commit()
 
     def take_in(self) -> None:
-        """Move what was noted into the database; lines that a crash of the machine spoilt go aside."""
+        """Move what was noted into the database; what a crash of the machine spoilt goes aside."""
         if not self._intake:
             return
         for lines in self._intake.lines():

@@ -35,8 +35,12 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")
     with contextlib.ExitStack() as opened:
-        ports = [port, settings.service.operating_port]
-        listeners = [opened.enter_context(_bind(host, one)) for one in ports if one is not None]
+        ports = {"--port": port, "[service] operating_port": settings.service.operating_port}
+        listeners = [
+            opened.enter_context(_bind(host, one, name))
+            for name, one in ports.items()
+            if one is not None
+        ]
         if workers == 1:
             uvicorn.Server(configured(create_worker(settings), workers=1)).run(listeners)
             return
@@ -48,7 +52,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         Multiprocess(several, listeners).run()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, name: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named, as asyncio sends small answers at once only where it is known.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -57,7 +61,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"{host}:{port} can't be used: {error}. Try --port.") from None
+        raise UsageError(f"{host}:{port} can't be used: {error}. Change {name}.") from None
     return listener
 
 
