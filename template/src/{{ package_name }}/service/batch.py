@@ -51,9 +51,10 @@ def score_file(
     The output holds, for each row scored, its place in the source (`row`), its key, the prediction
     and the model's version. It appears when all rows are through, never half.
 
-    UsageError where the source can't be read or lacks an input, or no row of it could be scored.
+    UsageError where the source can't be read or lacks an input, no row of it could be scored, or
+    the output would take its place.
     """
-    rejects = output.with_name(f"{output.stem}.rejected{output.suffix}")
+    rejects = Path(rejects_of(source, str(output)))
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     score = partial(score_chunk, scorer=scorer, asked=asked, key=key)
@@ -74,6 +75,16 @@ def score_file(
     rejected = rows - scored
     aside = str(rejects) if rejected else None
     return Scored(rows, scored, rejected, scorer.version, str(output), aside, tally)
+
+
+def rejects_of(source: str, output: str) -> str:
+    """Return where the rejected rows go; UsageError where the source is there, or is the output."""
+    stem, _, kind = output.rpartition(".")
+    rejects = f"{stem}.rejected.{kind}"
+    if Path(source).resolve() in {Path(output).resolve(), Path(rejects).resolve()}:
+        said = f"{output} or {rejects} would take its place"
+        raise UsageError(f"{source} would be gone: {said}. Name another output.")
+    return rejects
 
 
 def _ahead(

@@ -40,7 +40,7 @@ from ..data.validation import declared_types
 from ..utils.config import Settings, without_password
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
-from .batch import Scored
+from .batch import Scored, rejects_of
 from .executor import PLACE, Batches, Summary, answer, columns_kept, numbered, read, written
 from .scoring import Scorer, askable, label_text
 from .tally import Tally
@@ -73,6 +73,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     """
     if not output.endswith((".csv", ".parquet")):
         raise UsageError(f"{output}: Spark writes names that end in .csv or .parquet.")
+    rejects = rejects_of(source, output)
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     with _session(master, settings, scorer.artifact.digest) as spark, _beside(output) as folder:
@@ -98,7 +99,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
         columns = from_arrow_schema(columns_kept(folder))
         kept = rows.mapInArrow(lambda given: answers(reading(given)), columns)
         kept = kept.persist(StorageLevel.DISK_ONLY)
-        return _write(kept, kinds, output, folder, scorer.version)
+        return _write(kept, kinds, (output, rejects), folder, scorer.version)
 
 
 @contextmanager
@@ -228,7 +229,7 @@ def _kinds(
 def _write(
     kept: DataFrame,
     kinds: dict[str, pyarrow.Schema],
-    output: str,
+    outputs: tuple[str, str],
     folder: Path | None,
     version: int,
 ) -> Scored:
@@ -247,8 +248,7 @@ def _write(
     sizes = np.array([ends[part] for part in range(max(ends) + 1)])
     starts = sizes.cumsum() - sizes
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
-    stem, _, kind = output.rpartition(".")
-    rejects = f"{stem}.rejected.{kind}"
+    output, rejects = outputs
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
         chunks = kept.select(name).where(f"{name} is not null") if wanted else None
         if folder:
