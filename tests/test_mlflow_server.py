@@ -149,6 +149,12 @@ def test_a_model_lives_on_a_server(
     assert json_of("monitor")["verdict"] == "ok"
     assert json_of("audit")["findings"] == []
 
+    with (project.source / "__init__.py").open("a") as file:
+        file.write("# Not committed\n")
+    said = project.make("demo", code=2, **server)
+    assert "Commit gate: 1 file(s) differed from commit" in said
+    assert known(server, "champion") == 1
+
 
 def quickly(project: Project) -> dict[str, str]:
     return {f"{project.package.upper()}__SERVICE__POLL_SECONDS": "0.5"}

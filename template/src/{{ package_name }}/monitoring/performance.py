@@ -105,13 +105,14 @@ class Comparison:
 
 
 def compare(performance: list[Performance], champion: int, least: int) -> Comparison | None:
-    """Decide between champion and challenger; None where one of them has no outcomes.
+    """Decide between champion and challenger; None where one of them has not even two outcomes.
 
     The newest other version that was tried, as challenger or shadow, is held against that of the
     champion. Fewer outcomes than `least` of either decide nothing.
     """
-    ours = of_champion(performance, champion)
-    tried = [one for one in performance if one.version != champion and one.group != "champion"]
+    judged = [one for one in performance if one.predictions > 1]
+    ours = of_champion(judged, champion)
+    tried = [one for one in judged if one.version != champion and one.group != "champion"]
     if ours is None or not tried:
         return None
     theirs = max(tried, key=lambda one: (one.version, one.predictions))

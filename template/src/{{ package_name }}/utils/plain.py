@@ -1,13 +1,11 @@
 """Results as JSON."""
 
 import json
-from dataclasses import is_dataclass
+
+from pydantic_core import to_jsonable_python
 
 
 def to_json(result: object, indent: int | None = None) -> str:
-    """Write a result as JSON: dataclasses as objects, what JSON does not know as text."""
-    return json.dumps(result, default=_plain, indent=indent)
-
-
-def _plain(value: object) -> object:
-    return vars(value) if is_dataclass(value) else str(value)
+    """Write a result as JSON: what is not finite as null, what is unknown to JSON as text."""
+    plain = to_jsonable_python(result, inf_nan_mode="null", fallback=str)
+    return json.dumps(plain, indent=indent)
