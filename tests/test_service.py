@@ -136,14 +136,16 @@ def test_promotion_and_rollback_under_load_fail_no_request(
 
 
 def test_the_service_goes_on_without_mlflow(trained: Project, sent: list[Row]) -> None:
-    fast = {f"{trained.package.upper()}__SERVICE__POLL_SECONDS": "0.1"}
+    trained.cli("promote", "1", "--challenger")
+    section = f"{trained.package.upper()}__SERVICE__"
+    fast = {f"{section}POLL_SECONDS": "0.1", f"{section}CHALLENGER_SHARE": "1"}
     with serving(trained, **fast) as service:
-        store = trained.path / "var" / "mlflow.db"
-        store.rename(store.with_suffix(".gone"))
-        time.sleep(0.5)
-        assert service.ids(sent[:5])
+        for store in trained.path.glob("var/mlflow.db*"):
+            store.write_bytes(b"spoilt" * 100)
+        wait_for(lambda: "the present ones go on: MLflow does not tell" in service.log.read_text())
+        given = service.post({"rows": sent[:5]}).body["predictions"]
+        assert {one["group"] for one in given} == {"challenger"}
         assert service.get("/health/ready").code == 200
-        service.log.write_text("")  # it says so with a traceback, which is right here
 
 
 def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(

@@ -139,6 +139,15 @@ def test_a_model_that_does_not_prove_itself_is_no_version(
     assert not client.search_model_versions(f"name = '{MODEL}'")
 
 
+def test_a_registry_that_is_away_is_not_one_without_champion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = MlflowClient("http://127.0.0.1:1", "http://127.0.0.1:1")
+    with pytest.raises(UsageError, match="MLflow does not tell which version is the champion: API"):
+        registry.champion(away)
+
+
 def test_before_the_first_version_the_way_there_is_told(client: MlflowClient) -> None:
     assert registry.alias(client, "champion") is None
     assert registry.refused(client) == []

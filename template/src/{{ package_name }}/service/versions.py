@@ -61,6 +61,8 @@ class Versions:
         while not stopped.wait(self.settings.service.poll_seconds):
             try:
                 self.look()
+            except Stop as reason:
+                log.warning("looking for other versions failed; the present ones go on: %s", reason)
             except Exception:
                 log.exception("looking for other versions failed; the present ones go on")
 

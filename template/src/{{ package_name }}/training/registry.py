@@ -26,6 +26,8 @@ from .tracking import MODEL, is_embedded
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 RECORD_FILE = "record.json"
 LOCK_SECONDS = 60
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+"""What MLflow answers where there is no model yet, or no such alias."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,17 @@ def register(client: MlflowClient, run_id: str, model_uri: str, record: Record) 
 
 
 def alias(client: MlflowClient, name: str) -> Registered | None:
-    """Return the version that an alias points to, None where there is none."""
+    """Return the version that an alias points to, None where there is none.
+
+    UsageError where MLflow does not answer: to take that for none would let anybody be promoted.
+    """
     try:
         return _known(client.get_model_version_by_alias(MODEL, name))
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"MLflow does not tell which version is the {name}: {said}") from None
 
 
 def version(client: MlflowClient, number: int | None) -> Registered:
