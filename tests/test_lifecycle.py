@@ -4,9 +4,11 @@ import csv
 import json
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -132,6 +134,14 @@ def test_a_port_in_use_is_one_clear_message(trained: Project) -> None:
 
 
 # ---------------------------------------------------------------- used wrongly
+
+
+def test_a_broken_store_is_one_clear_message(trained: Project) -> None:
+    with closing(sqlite3.connect(trained.path / "var/mlflow.db")) as store:
+        store.execute("DROP TABLE model_versions")
+    done = trained.cli("promote", code=2)
+    assert done.stderr.startswith("MLflow failed: Database migration in unexpected state")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_without_a_model_every_command_says_what_to_do(project: Project, samples: Path) -> None:

@@ -22,10 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
         text, result, code = _run(options)
     except KeyboardInterrupt:
         return 130
-    except (Stop, OSError, ModuleNotFoundError) as error:
+    except Exception as error:
         said = str(error)
         if isinstance(error, ModuleNotFoundError):
             said = f"{options.command}: {said}. `uv sync` installs all; an image may hold less."
+        elif type(error).__module__ == "mlflow.exceptions":
+            said = f"MLflow failed: {said.splitlines()[0]}"
+        elif not isinstance(error, Stop | OSError):
+            raise
         sys.stderr.write(f"{said}\n")
         text, result, code = "", {"error": said}, getattr(error, "exit_code", 2)
     if options.json:
