@@ -86,7 +86,7 @@ def _score_classes(shares: np.ndarray, classes: list[Any], true: np.ndarray) -> 
         "accuracy": float((chosen == numbers).mean()),
         "f1_macro": float(metrics.f1_score(numbers, chosen, average="macro", zero_division=0)),
     }
-    if len(classes) == 2 and len(np.unique(numbers)) == 2:
+    if len(classes) == 2 and len(np.unique(numbers == 1)) == 2:
         found["roc_auc"] = float(metrics.roc_auc_score(numbers == 1, shares[:, 1]))
     return Scores(found, losses)
 
