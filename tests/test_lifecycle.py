@@ -133,6 +133,28 @@ def test_a_port_in_use_is_one_clear_message(trained: Project) -> None:
         assert len(said.stderr.strip().splitlines()) == 1
 
 
+def test_a_split_by_time_tells_when_training_stays_behind(project: Project) -> None:
+    file = project.path / "rows.csv"
+    project.cli("data", "sample", file, "--rows", "4000")
+    rows = file.read_text().splitlines(keepends=True)
+    project.replace(project.config, "sample:20000", "rows.csv")
+    project.replace(project.config, "[training]", '[split]\nstrategy = "time"\n\n[training]')
+    manifest = project.source / "resources/split-shipments.json"
+
+    def said(count: int) -> str:
+        file.write_text("".join(rows[: count + 1]))
+        project.cli("data", "ingest")
+        return project.cli("train", "--no-promote").stderr
+
+    assert "were to be" not in said(2_000)
+    assert (
+        "65% of the rows are newer than those that train, and 30% were to be: a split by time "
+        f"keeps its cuts. To train on newer rows, delete {manifest}"
+    ) in said(4_000)
+    manifest.unlink()
+    assert "were to be" not in said(4_000)
+
+
 # ---------------------------------------------------------------- used wrongly
 
 

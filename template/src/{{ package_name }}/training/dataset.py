@@ -1,6 +1,8 @@
 """The tables of one training, joined, split, and ready for `fit`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +12,16 @@ import pandera.pandas as pa
 from ..data import ingest, tables
 from ..data.columns import Columns, describe
 from ..data.validation import to_inputs
-from ..utils.config import Settings
+from ..utils.config import Settings, SplitSettings
 from ..utils.errors import GateRefused
 from ..utils.paths import RESOURCES
 from .evaluation import truth
 from .leaks import find_leaks
 from .record import Table
 from .splitting import Split, split
+
+MUCH = 1.5
+"""Validation and test together that are so many times larger than they were to be."""
 
 
 class Part(NamedTuple):
@@ -55,6 +60,23 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
     return [leak.message for leak in leaks]
 
 
+def outgrown(dataset: Dataset, settings: SplitSettings) -> list[str]:
+    """Return a word where training learns little of what is new, as the cuts in time stay."""
+    counts, wanted = dataset.split.counts, settings.validation + settings.test
+    share = 1 - counts["train"] / sum(counts.values())
+    if dataset.split.strategy != "time" or share < MUCH * wanted:
+        return []
+    return [
+        f"{share:.0%} of the rows are newer than those that train, and {wanted:.0%} were to be: a "
+        f"split by time keeps its cuts. To train on newer rows, delete {_manifest(dataset.tables)}"
+    ]
+
+
+def _manifest(tables: Iterable[str]) -> Path:
+    """Return where the split is kept; the file belongs into git."""
+    return RESOURCES / f"split-{'-'.join(tables)}.json"
+
+
 def load_dataset(
     settings: Settings, schema: pa.DataFrameSchema, versions: dict[str, int] | None = None
 ) -> Dataset:
@@ -77,6 +99,6 @@ def load_dataset(
         group=roles.group,
         time=roles.time,
         target=roles.target,
-        manifest=RESOURCES / f"split-{'-'.join(roles.sources)}.json",  # belongs into git
+        manifest=_manifest(chosen),
     )
     return Dataset(columns, found, divided)
