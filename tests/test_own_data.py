@@ -1,5 +1,6 @@
 """A team's own data in one command: adopted, trained, promoted, scored, and still tested."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -87,10 +88,11 @@ def test_two_tables_are_joined_by_their_key(project: Project) -> None:
     both = 'shipments = "shipments.parquet"\noffers = "offers.parquet"'
     project.replace(project.config, 'shipments = "sample:20000"', both)
 
-    trained = project.json("train", "--allow-dirty", "--no-promote")
+    done = project.cli("train", "--allow-dirty", "--no-promote", "--json")
     suite = project.run(project.path / ".venv/bin/python", "-m", "pytest", "tests/model").stdout
 
-    assert sum(trained["split"].values()) == 3_900
+    assert sum(json.loads(done.stdout)["split"].values()) == 3_900
+    assert "100 of 4,000 rows are left out, as a table has none of their key" in done.stderr
     assert re.search(r"\d\d passed", suite), suite
     project.replace(project.config, 'key = ["shipment_id"]', "key = []")
     refused = project.cli("train", code=2).stderr

@@ -1,6 +1,6 @@
 """The tables of one training, joined, split, and ready for `fit`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -60,16 +60,19 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
     return [leak.message for leak in leaks]
 
 
-def outgrown(dataset: Dataset, settings: SplitSettings) -> list[str]:
-    """Return a word where training learns little of what is new, as the cuts in time stay."""
-    counts, wanted = dataset.split.counts, settings.validation + settings.test
-    share = 1 - counts["train"] / sum(counts.values())
-    if dataset.split.strategy != "time" or share < MUCH * wanted:
-        return []
-    return [
-        f"{share:.0%} of the rows are newer than those that train, and {wanted:.0%} were to be: a "
-        f"split by time keeps its cuts. To train on newer rows, delete {_manifest(dataset.tables)}"
-    ]
+def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
+    """Yield what may be meant, but makes training see less than is there."""
+    counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())
+    total, wanted = sum(counts.values()), settings.validation + settings.test
+    if total < most:
+        yield f"{most - total:,} of {most:,} rows are left out, as a table has none of their key"
+    share = 1 - counts["train"] / total
+    if dataset.split.strategy == "time" and share > MUCH * wanted:
+        yield (
+            f"{share:.0%} of the rows are newer than those that train, and {wanted:.0%} were to "
+            "be: a split by time keeps its cuts. To train on newer rows, delete "
+            f"{_manifest(dataset.tables)}"
+        )
 
 
 def _manifest(tables: Iterable[str]) -> Path:

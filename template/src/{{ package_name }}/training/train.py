@@ -27,7 +27,7 @@ from ..utils.steps import Steps
 from . import gates, promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, write_extras
 from .convert import differs, to_graph, to_masks
-from .dataset import Dataset, load_dataset, outgrown, refuse_leaks
+from .dataset import Dataset, doubts, load_dataset, refuse_leaks
 from .ensemble import Note, fit_ensemble
 from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
@@ -70,7 +70,7 @@ def train(
         ingest_all(schema, settings, only_new=True)
         dataset = load_dataset(settings, schema)
     with steps.step("leaks"):
-        warnings = refuse_leaks(dataset) + outgrown(dataset, settings.split)
+        warnings = [*refuse_leaks(dataset), *doubts(dataset, settings.split)]
     for said in warnings:
         log.warning(said)
     seed = settings.training.seed
