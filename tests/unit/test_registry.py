@@ -146,6 +146,8 @@ def test_a_registry_that_is_away_is_not_one_without_champion(
     away = MlflowClient("http://127.0.0.1:1", "http://127.0.0.1:1")
     with pytest.raises(UsageError, match="MLflow does not tell which version is the champion: API"):
         registry.champion(away)
+    with pytest.raises(MlflowException, match="API request"):
+        registry.version(away, 3)
 
 
 def test_before_the_first_version_the_way_there_is_told(client: MlflowClient) -> None:
@@ -291,7 +293,9 @@ def test_a_run_has_a_record_or_is_refused(client: MlflowClient) -> None:
     run, _, _ = logged(client)
     with pytest.raises(GateRefused) as caught:
         registry.record(run)
-    assert str(caught.value) == f"Record gate: run {run} has no record; train anew."
+    said = str(caught.value)
+    assert said.startswith(f"Record gate: run {run} has no record that can be read; train anew. (")
+    assert "record.json" in said
     client.log_text(run, RECORD.model_dump_json(), "record.json")
     assert registry.record(run) == RECORD
     with pytest.raises(GateRefused, match="run nobody has no record"):

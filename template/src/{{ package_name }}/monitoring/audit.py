@@ -57,7 +57,7 @@ def _left_by_a_crash(client: MlflowClient, *, mend: bool) -> Iterator[Finding]:
             client.set_terminated(name, "KILLED")
         done = "marked as killed" if mend else "mark it with `audit --mend`"
         yield Finding("crashed run", f"run {name} is RUNNING, its process is gone", done)
-    for model in client.search_logged_models(place):
+    for model in mlflow.search_logged_models(place, output_format="list"):  # of all pages
         if model.status != LoggedModelStatus.PENDING or model.source_run_id in going:
             continue
         if mend:

@@ -88,7 +88,9 @@ def version(client: MlflowClient, number: int | None) -> Registered:
         return _known(found[0])
     try:
         return _known(client.get_model_version(MODEL, str(number)))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
         raise UsageError(f"Version {number} is not registered.") from None
 
 
@@ -133,8 +135,11 @@ def record(run_id: str) -> Record:
     """Return the record of a run; GateRefused where it has none."""
     try:
         text = mlflow.artifacts.load_text(f"runs:/{run_id}/{RECORD_FILE}")
-    except (MlflowException, OSError):
-        raise GateRefused(f"Record gate: run {run_id} has no record; train anew.") from None
+    except (MlflowException, OSError) as error:
+        why = str(error).partition("\n")[0]
+        raise GateRefused(
+            f"Record gate: run {run_id} has no record that can be read; train anew. ({why})"
+        ) from None
     return Record.model_validate_json(text)
 
 
