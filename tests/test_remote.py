@@ -415,8 +415,14 @@ def test_an_endpoint_answers_from_the_image(  # noqa: PLR0915 - one endpoint's l
     assert "[service] journal is missing" in lost.communicate(timeout=60)[0]
     assert lost.returncode == 2
 
+    secrets.put_secret_value(SecretId="ours", SecretString='["journal"]')
+    lost, _ = start()
+    assert "The secret ours holds no JSON object of variables." in lost.communicate(timeout=60)[0]
+    assert lost.returncode == 2
+
     # ... and with one it answers as SageMaker asks.
     journal = {"SHIPMENT_DELAYS__SERVICE__JOURNAL": "sqlite:///var/ours.db"}
+    journal["SHIPMENT_DELAYS__SERVICE__KEEP_DAYS"] = 30
     secrets.put_secret_value(SecretId="ours", SecretString=json.dumps(journal))
     service, folder = start()
     try:

@@ -107,7 +107,11 @@ def take_secret() -> Settings:
     if name := config.load().remote.secret:
         with _explained():
             found = boto3.client("secretsmanager").get_secret_value(SecretId=name)
-        os.environ.update(json.loads(found["SecretString"]))
+        try:
+            held = json.loads(found["SecretString"]).items()
+        except (KeyError, ValueError, AttributeError):
+            raise UsageError(f"The secret {name} holds no JSON object of variables.") from None
+        os.environ.update({variable: str(value) for variable, value in held})
         config.load.cache_clear()
     return config.load()
 
