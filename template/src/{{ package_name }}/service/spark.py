@@ -76,7 +76,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     rejects = rejects_of(source, output)
     asked = askable(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
-    with _session(master, settings, scorer.artifact.digest) as spark, _beside(output) as folder:
+    with _beside(output) as folder, _session(master, settings, scorer.artifact.digest) as spark:
         found = _open(spark, source)
         if absent := [name for name in asked.columns if name not in found.schema.names]:
             raise UsageError(f"{source} lacks the column {', '.join(absent)}.")
@@ -117,7 +117,7 @@ def _beside(output: str) -> Iterator[Path | None]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
         yield (
             f"{share:.0%} of the rows are newer than those that train, and {wanted:.0%} were to "
             "be: a split by time keeps its cuts. To train on newer rows, delete "
-            f"{_manifest(dataset.tables)}"
+            f"{_manifest(dataset.tables)} and commit the one that the next training makes"
         )
 
 
