@@ -145,7 +145,7 @@ def test_what_is_tried_out_goes_nowhere_near_production(
     verified = project.make("build", "verify")
     project.git("reset", "--quiet", "--hard", "HEAD~1")
 
-    assert re.search(r"\d\d passed", suite), suite
+    assert re.search(r"^\d+ passed", suite, re.MULTILINE), suite
     assert re.search(r"^[34] passed", verified, re.MULTILINE), verified
     assert [*tmp_path.iterdir()] == []
 

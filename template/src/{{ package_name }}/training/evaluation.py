@@ -33,7 +33,7 @@ def make_dummy(task: str) -> BaseEstimator:
 def answers(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray) -> np.ndarray:
     """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
     if is_classifier(estimator):
-        return np.asarray(estimator.predict_proba(inputs))
+        return np.asarray(estimator.predict_proba(inputs), dtype="float64")
     return np.asarray(estimator.predict(inputs), dtype="float64")
 
 
