@@ -153,7 +153,7 @@ class Journal:
                 whole = [line for line in lines if _is_whole(line)]
                 if whole == lines:
                     raise
-                spoilt = [line for line in lines if line not in whole]
+                spoilt = [line for line in lines if not _is_whole(line)]
                 path = self._intake.set_aside(spoilt)
                 log.warning("%d lines of predictions can't be read: see %s", len(spoilt), path)
                 self._move(whole)

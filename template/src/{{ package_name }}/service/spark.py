@@ -250,12 +250,12 @@ def _write(
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
     output, rejects = outputs
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
-        chunks = kept.select(name).where(f"{name} is not null") if wanted else None
+        chunks = kept.select(name).where(f"{name} is not null")
         if folder:
-            _put(chunks, starts, folder / Path(path).name, Path(path))
+            _put(chunks if wanted else None, starts, folder / Path(path).name, Path(path))
         else:
-            numbers, columns = partial(numbered, starts), from_arrow_schema(kinds[name])
-            _appear(spark, chunks and chunks.mapInArrow(numbers, columns), path)
+            found = chunks.mapInArrow(partial(numbered, starts), from_arrow_schema(kinds[name]))
+            _appear(spark, found if wanted else None, path)
     if not scored:
         raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
     aside = rejects if scored < rows else None
@@ -264,10 +264,10 @@ def _write(
 
 def _put(chunks: DataFrame | None, starts: np.ndarray, scratch: Path, path: Path) -> None:
     """Let the executors write a folder, then put it in the place of what was there."""
-    if chunks:
+    if chunks is not None:
         chunks.mapInArrow(partial(written, scratch, starts), "nothing int").collect()
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    if chunks:
+    if chunks is not None:
         scratch.rename(path)
 
 
