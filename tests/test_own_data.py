@@ -93,6 +93,7 @@ def test_two_tables_are_joined_by_their_key(project: Project) -> None:
 
     assert sum(json.loads(done.stdout)["split"].values()) == 3_900
     assert "100 of 4,000 rows are left out, as a table has none of their key" in done.stderr
+    assert "(shipments 4,000, offers 3,900)" in done.stderr
     assert re.search(r"\d\d passed", suite), suite
     project.replace(project.config, 'key = ["shipment_id"]', "key = []")
     refused = project.cli("train", code=2).stderr

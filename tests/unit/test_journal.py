@@ -213,6 +213,25 @@ def test_lines_that_a_crash_of_the_machine_spoilt_hold_up_no_other(
     assert kept.read_bytes() == spoilt + b"\n"
 
 
+def test_spoilt_lines_go_aside_only_when_the_others_are_in(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise sql.exc.OperationalError("INSERT", {}, OSError("disk is full"))
+
+    journal.write([entry("a")])
+    [note] = notes(journal)
+    note.write_bytes(b"half\n" + note.read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.engine, "begin", full)
+        journal.finish()
+        with pytest.raises(UsageError, match="disk is full"):
+            journal.find("a")
+    assert notes(journal) == [note]
+    assert names(journal) == [["a"]]
+    assert note.with_name("spoilt").read_bytes() == b"half\n"
+
+
 def test_a_note_that_can_not_be_written_is_told(journal: Journal) -> None:
     Path(f"{journal.engine.url.database}.intake").write_text("in the way")
     with pytest.raises(JournalError, match="File exists"):

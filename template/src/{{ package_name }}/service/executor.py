@@ -65,7 +65,8 @@ def answer(  # noqa: PLR0913, PLR0917 - the driver binds all but the last
 ) -> Batches:
     """Yield the answers to a partition, a row for each chunk, then its `Summary`."""
     if folder and not folder.exists():
-        raise OSError(f"{folder.parent} is no folder that {gethostname()} shares with the driver")
+        said = f"{folder.parent} is no folder that {gethostname()} shares with the driver"
+        raise OSError(f"{said}: name one that all machines see, or an object store")
     scorer, columns = _scorer(*model), columns_kept(folder)
     summary = Summary(tally=Tally(version=scorer.version))
     for batch in batches:

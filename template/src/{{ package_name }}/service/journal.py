@@ -150,13 +150,12 @@ class Journal:
             try:
                 self._move(lines)
             except (SQLAlchemyError, ValueError):
-                whole = [line for line in lines if _is_whole(line)]
-                if whole == lines:
-                    raise
                 spoilt = [line for line in lines if not _is_whole(line)]
-                path = self._intake.set_aside(spoilt)
+                if not spoilt:
+                    raise
+                self._move([line for line in lines if _is_whole(line)])
+                path = self._intake.set_aside(spoilt)  # now, or a full disk would do it over again
                 log.warning("%d lines of predictions can't be read: see %s", len(spoilt), path)
-                self._move(whole)
 
     def _move(self, lines: list[bytes]) -> None:
         rows = b",".join(line[1:-2] for line in lines).decode()  # each is `[…]`, of several

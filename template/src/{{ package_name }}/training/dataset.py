@@ -65,7 +65,9 @@ def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
     counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())
     total, wanted = sum(counts.values()), settings.validation + settings.test
     if total < most:
-        yield f"{most - total:,} of {most:,} rows are left out, as a table has none of their key"
+        held = ", ".join(f"{name} {table.rows:,}" for name, table in dataset.tables.items())
+        said = f"{most - total:,} of {most:,} rows are left out, as a table has none of their key"
+        yield f"{said} ({held}). Complete the tables if these should train"
     share = 1 - counts["train"] / total
     if dataset.split.strategy == "time" and share > MUCH * wanted:
         yield (
