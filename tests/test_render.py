@@ -227,6 +227,7 @@ def test_answers_reach_the_package(rendered: tuple[Project, Answers]) -> None:
         ({"project_name": 'Say "hi"'}, "Start with a letter"),
         ({"package_name": "class"}, "class is taken"),
         ({"package_name": "pandas"}, "pandas is taken"),
+        ({"project_name": "Statistics"}, "statistics is taken"),
         ({"package_name": "1x"}, "Lower case letters"),
         ({"package_name": "my-model"}, "Lower case letters"),
         ({"package_name": ""}, "Lower case letters"),

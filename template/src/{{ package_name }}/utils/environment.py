@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from .errors import GateRefused
 from .paths import PACKAGE, RESOURCES, project_root
@@ -104,9 +105,9 @@ def lock_digest() -> str | None:
 
 def requirements() -> list[str]:
     """Return this project's direct dependencies, pinned to what is installed."""
-    wanted = [line for line in distribution(PACKAGE.name).requires or [] if "extra ==" not in line]
-    names = [re.split(r"[^\w.-]", line)[0] for line in wanted]
-    return sorted(f"{name}=={version(name)}" for name in names)
+    wanted = map(Requirement, distribution(PACKAGE.name).requires or [])
+    here = [one.name for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})]
+    return sorted(f"{name}=={version(name)}" for name in here)
 
 
 def _built() -> dict[str, Any] | None:
