@@ -261,6 +261,15 @@ def test_a_commit_with_a_fault_is_stopped(project: Project, fault: str) -> None:
     assert project.git("rev-parse", "HEAD") == head
 
 
+def test_ci_judges_files_of_any_name(project: Project) -> None:
+    project.write("notebooks/first look, zoë.ipynb", notebook(SPLIT.rstrip(), []))
+
+    said = project.make("gates", code=2)
+
+    assert re.findall(r"^(.*?)\.{3,}.*Failed$", said, re.MULTILINE) == ["seeds"], said
+    assert "notebooks/first look, zoë.ipynb: cell 1, line 3: train_test_split()" in said
+
+
 def test_a_new_dependency_needs_its_lock(project: Project) -> None:
     project.replace(project.path / "pyproject.toml", "# Yours:", '"rich",\n    # Yours:')
 
