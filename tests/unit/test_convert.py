@@ -8,6 +8,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -203,3 +204,17 @@ def test_masks_that_answer_otherwise_are_not_kept(
     golden = to_inputs(rows_of(columns, 300, seed=3), columns)
     monkeypatch.setattr(convert, "make_masks", changed)
     assert to_masks(pipeline, to_graph(pipeline, columns), golden) is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_trees_that_part_the_missing_from_the_rest_stay_as_they_are(*, many: bool) -> None:
+    """skl2onnx would look for ever for the number next to infinity."""
+    pipeline, columns = fitted("classification")
+    inputs = to_inputs(rows_of(columns, 500, seed=1), columns)
+    inputs["weight_kg"] = inputs["weight_kg"].where(inputs["express"] == 0)
+    forest = RandomForestClassifier(5, random_state=1)
+    model = VotingClassifier([("one", forest)], flatten_transform=False) if many else forest
+    pipeline.set_params(model=model).fit(inputs, inputs["weight_kg"].isna())
+
+    with pytest.raises(NotImplementedError, match="infinity"):
+        to_graph(pipeline, columns)

@@ -39,10 +39,11 @@ class Dataset:
     tables: dict[str, Table]
     split: Split
 
-    def part(self, name: str) -> Part:
-        """Return the rows of `train`, `validation` or `test`."""
+    def part(self, name: str, columns: Columns | None = None) -> Part:
+        """Return the rows of `train`, `validation` or `test`, with other columns if wanted."""
         rows = self.split.rows(name)
-        return Part(to_inputs(rows, self.columns), truth(rows[self.columns.roles.target]))
+        inputs = to_inputs(rows, columns or self.columns)
+        return Part(inputs, truth(rows[self.columns.roles.target]))
 
 
 def refuse_leaks(dataset: Dataset) -> list[str]:
@@ -61,7 +62,18 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
 
 
 def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
-    """Yield what may be meant, but makes training see less than is there."""
+    """Yield what may be meant, but makes training see less than is there.
+
+    GateRefused where the training rows have no value of an input.
+    """
+    inputs = dataset.split.rows("train")[dataset.columns.inputs]
+    if silent := [name for name, empty in inputs.isna().all().items() if empty]:
+        raise GateRefused(
+            f"Silence gate: {', '.join(silent)} has no value in any of {len(inputs):,} training "
+            "rows. Mend the source, or name it in [data] exclude."
+        )
+    for name in inputs.columns[(inputs == inputs.iloc[0]).all()]:
+        yield f"{name} is {inputs[name].iloc[0]} in all {len(inputs):,} training rows"
     counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())
     total, wanted = sum(counts.values()), settings.validation + settings.test
     if total < most:

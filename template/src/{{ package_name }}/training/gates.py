@@ -1,7 +1,8 @@
 """What speaks against a version that is to answer for production."""
 
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandera.pandas as pa
@@ -11,7 +12,7 @@ from ..utils.config import Promotion, Settings
 from ..utils.errors import GateRefused
 from . import registry
 from .artifact import Artifact
-from .dataset import Part, load_dataset
+from .dataset import Dataset, Part, load_dataset
 from .evaluation import PRIMARY, Scores, advantage, judge, make_dummy, score
 from .record import Record
 from .registry import Registered
@@ -20,6 +21,17 @@ CHANCE = 2.0
 """Standard errors beyond which a difference is no chance."""
 COLLAPSE = 4.0
 """The same for one of many slices, of which some look bad by chance."""
+DIVIDING = ("key", "group", "time")
+"""Roles on which the split depends."""
+Facts = dict[str, dict[str, Any]]
+
+
+class Rival(NamedTuple):
+    """How the champion did."""
+
+    metrics: dict[str, float]
+    rows: str
+    """On which validation rows: `the same`, or `its own`."""
 
 
 def objections(
@@ -47,31 +59,52 @@ def objections(
             "Schema gate: the version was trained with other columns than schema.py and [data] "
             "declare now; train anew."
         )
+    for name, table in record.data.items():
+        if dataset.tables[name].fingerprint != table.fingerprint:
+            raise GateRefused(
+                f"Record gate: version {table.version} of the table {name!r} is not the one that "
+                "the model was trained on; train anew."
+            )
     part = dataset.part("validation")
     dummy = judge(make_dummy(artifact.about.task).fit(*dataset.part("train")), *part)
     scores = _score(artifact, part)
-    best = champion_scores(champion, artifact.columns, part, settings)
+    best = champion_on(dataset, champion, settings)
     yield from _losing(scores, dummy, best, PRIMARY[artifact.about.task], settings.promotion)
     yield from _collapsed(scores, dummy, part, artifact.columns, settings.promotion.slice_rows)
     yield from _too_slow(artifact, part, record, settings)
-    if best is not None and not allow_dirty:  # the first model of its kind replaces nobody
+    if best and not allow_dirty:  # the first model that answers this question replaces nobody
         yield from _uncommitted(record)
 
 
-def champion_scores(
-    champion: Registered | None, columns: Columns, part: Part, settings: Settings
-) -> Scores | None:
-    """Let the champion answer the same rows; None where it can't, or was made for other columns.
+def champion_on(dataset: Dataset, champion: Registered | None, settings: Settings) -> Rival | None:
+    """Let the champion answer the validation rows, from the columns that it was made for.
 
-    A champion that can't be loaded any more is no obstacle to the next one.
+    Where it can't, or may have learnt from these rows as it was split otherwise, its record says
+    how it did on its own. None where there is none, or it answers another question.
     """
     if champion is None:
         return None
     try:
-        artifact = registry.fetch(champion, settings, lenient=True)
-    except GateRefused:
+        record = registry.record(champion.run_id)
+    except GateRefused:  # nobody knows what it answers
+        return Rival({}, "")
+    then, now = record.settings, settings.model_dump(mode="json")
+    shared = {*then["data"]["sources"]} & {*now["data"]["sources"]}
+    if not shared or _differ(then, now, "data", ("task", "target")):
         return None
-    return _score(artifact, part) if artifact.columns == columns else None
+    own = Rival(record.metrics["validation"], "its own")
+    if _differ(then, now, "data", DIVIDING) or _differ(then, now, "split", now["split"]):
+        return own
+    try:
+        artifact = registry.fetch(champion, settings, lenient=True)
+        part = dataset.part("validation", artifact.columns)
+        return Rival(_score(artifact, part).metrics, "the same")
+    except (GateRefused, KeyError, ValueError, TypeError):  # a file, rule or column is gone
+        return own
+
+
+def _differ(then: Facts, now: Facts, section: str, names: Iterable[str]) -> bool:
+    return any(then[section].get(name, now[section][name]) != now[section][name] for name in names)
 
 
 def _score(artifact: Artifact, part: Part) -> Scores:
@@ -79,7 +112,7 @@ def _score(artifact: Artifact, part: Part) -> Scores:
 
 
 def _losing(
-    scores: Scores, dummy: Scores, champion: Scores | None, metric: str, limits: Promotion
+    scores: Scores, dummy: Scores, champion: Rival | None, metric: str, limits: Promotion
 ) -> Iterator[str]:
     ours, least = scores.metrics[metric], dummy.metrics[metric]
     if not advantage(scores.losses, dummy.losses) > CHANCE:  # also where it is not a number
@@ -89,10 +122,11 @@ def _losing(
         )
     if limits.threshold is not None and ours > limits.threshold:
         yield f"Threshold gate: {metric} {ours:.4f} is above the limit {limits.threshold:.4f}."
-    if champion and ours > champion.metrics[metric] * (1 + limits.champion_tolerance):
+    best = champion.metrics.get(metric, np.inf) if champion else np.inf
+    if champion and ours > best * (1 + limits.champion_tolerance):
         yield (
-            f"Champion gate: {metric} {ours:.4f} is worse than the champion's "
-            f"{champion.metrics[metric]:.4f} on the same validation rows."
+            f"Champion gate: {metric} {ours:.4f} is worse than the champion's {best:.4f} on "
+            f"{champion.rows} validation rows."
         )
 
 

@@ -33,7 +33,7 @@ class Record(BaseModel, frozen=True):
     seconds: dict[str, float]
     metrics: dict[str, dict[str, float]]
     """`validation` and `test` of the model; `baseline` of the dummy and `champion` on the same
-    validation rows as `validation`."""
+    validation rows as `validation`, or on its own where it can't answer these."""
     importance: dict[str, float]
     """How much the loss on validation rows grows when a column is shuffled, by column."""
     feature_seconds: dict[str, float]

@@ -65,7 +65,7 @@ def train(
     Nothing is registered unless everything before went through. UsageError where the data or the
     settings can't be used, GateRefused where the model can't be loaded again as it was.
     """
-    steps = Steps()
+    steps, commit, wheel = Steps(), environment.commit(), environment.wheel()
     with steps.step("data"):
         ingest_all(schema, settings, only_new=True)
         dataset = load_dataset(settings, schema)
@@ -75,7 +75,6 @@ def train(
         log.warning(said)
     seed = settings.training.seed
     seeds = {"all": seed} | {name: seed_for(name, seed) for name in ("model", "importance")}
-    commit, wheel = environment.commit(), environment.wheel()
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
     place = client.get_experiment_by_name(MODEL).experiment_id
     with mlflow.start_run(experiment_id=place, tags=tags) as run:
@@ -83,12 +82,14 @@ def train(
             estimator = fit(dataset, settings, partial(_note, client, run, warnings))
         with steps.step("evaluate"):
             metrics = evaluate(estimator, dataset, settings.data.task)
-            part = dataset.part("validation")
             champion = registry.alias(client, registry.CHAMPION)
-            if rival := gates.champion_scores(champion, dataset.columns, part, settings):
+            rival = gates.champion_on(dataset, champion, settings)
+            if rival and rival.metrics:
                 metrics["champion"] = rival.metrics
         with steps.step("explain"):
-            importance = column_importance(estimator, part, seeds["importance"])
+            importance = column_importance(
+                estimator, dataset.part("validation"), seeds["importance"]
+            )
             feature_seconds = time_features(estimator, dataset.part("train").inputs)
         record = Record(
             data=dataset.tables,
