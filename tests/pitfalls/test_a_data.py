@@ -288,6 +288,22 @@ def test_a_field_has_vanished(trained: Project, stopped: Stopped, rows: pd.DataF
     assert [one["version"] for one in trained.json("data", "history")["versions"]] == [0]
 
 
+@pytest.mark.pitfall("A7", "a field that comes empty for all rows", gate="train")
+def test_a_field_without_values(
+    trained: Project, stopped: Stopped, rows: pd.DataFrame, deliver: Deliver
+) -> None:
+    deliver(rows.assign(items=None, weight_kg=3.5))
+
+    with stopped:
+        done = trained.cli("train", code=1)
+
+    stopped.says(done.stderr, "Silence gate: items has no value in any of", "training rows")
+    assert (trained.versions(), trained.champion()) == ([1], 1)
+
+    deliver(rows.assign(weight_kg=3.5))
+    assert "weight_kg is 3.5 in all" in trained.cli("train", code=None).stderr
+
+
 @pytest.mark.pitfall("A9", "a query slower than `data_seconds`", gate="train")
 def test_a_source_that_is_too_slow(project: Project, stopped: Stopped, rows: pd.DataFrame) -> None:
     with sqlite3.connect(project.path / "rows.db") as database:

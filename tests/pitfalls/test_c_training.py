@@ -179,6 +179,23 @@ def test_retraining_on_worse_data(
     assert decision["reasons"][0].startswith("Champion gate:")
 
 
+@pytest.mark.pitfall("C6", "the strongest column left out, and all committed", gate="promote")
+def test_retraining_with_other_columns(trained: Project, stopped: Stopped) -> None:
+    trained.replace(trained.config, '["delivery_days"]', '["delivery_days", "distance_km"]')
+    trained.replace(trained.config, '["collected_at_depot"]', "[]")
+    trained.commit()
+
+    with stopped:
+        done = trained.cli("train", code=1)
+
+    stopped.says(done.stdout, "Champion gate:", "on the same validation rows")
+    assert (trained.versions(), trained.champion()) == ([1, 2], 1)
+
+    trained.replace(trained.config, 'time = "ordered_at"\n', "")
+    done = trained.cli("train", code=1)
+    assert "Commit gate: 1 file(s) differed from commit" in done.stdout
+
+
 @pytest.mark.pitfall("C7", "a step that can be trained but not kept or served", gate="make demo")
 def test_a_step_that_no_later_one_can_take(project: Project, stopped: Stopped) -> None:
     """On the first day `make demo` walks the whole flow, which a notebook never does."""
@@ -221,12 +238,12 @@ def test_a_rule_that_was_changed_since(
     trained: Project, stopped: Stopped, rows: pd.DataFrame
 ) -> None:
     rows.head(100).to_csv(trained.path / "some.csv", index=False)
-    change_rule(trained, 'rows["distance_km"] == 0', 'rows["distance_km"] > 1_000')
+    change_rule(trained, "float(not late)", "float(late)")  # for no row of the golden sample
 
     with stopped:
         done = trained.cli("predict", "some.csv", "out.csv", code=1)
 
-    stopped.says(done.stderr, "Golden sample gate: the model answers otherwise than at training")
+    stopped.says(done.stderr, "Rules gate: collected_at_depot of estimators/rules.py changed")
     assert not (trained.path / "out.csv").exists()
 
 

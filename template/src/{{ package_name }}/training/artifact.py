@@ -5,7 +5,9 @@ sample is answered as it was at training. One mechanism stops a corrupted file, 
 and features computed another way.
 """
 
+import ast
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +20,7 @@ from pydantic import BaseModel
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
 from ..data.validation import to_inputs
+from ..estimators import rules
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
@@ -39,6 +42,8 @@ class About(BaseModel, frozen=True):
     kinds: dict[str, Kind]
     classes: list[bool | int | float | str] | None
     rules: list[str]
+    rules_digest: str = ""
+    """Of what these rules do; empty for versions that were trained before it was kept."""
     runtime: str
     """`onnx` where the graph proved to answer as the pipeline does, else `sklearn`."""
     runtime_reason: str
@@ -87,13 +92,31 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def rules_digest(names: list[str]) -> str:
+    """Return the SHA-256 of rules.py without other rules, comments and layout."""
+    others = {getattr(rule, "__name__", "") for name, rule in RULES.items() if name not in names}
+    said = [
+        ast.unparse(node)
+        for node in ast.parse(inspect.getsource(rules)).body
+        if getattr(node, "name", None) not in others and not isinstance(node, ast.Expr)
+    ]
+    kept = [text for text in said if not text.startswith("RULES")]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest() if names else ""
+
+
 def open_artifact(
-    folder: Path, expected: str, *, strict: bool = True, runtime: str | None = None
+    folder: Path,
+    expected: str,
+    *,
+    strict: bool = True,
+    own_rules: bool = True,
+    runtime: str | None = None,
 ) -> Artifact:
     """Load a model from its folder, after it has shown what it must.
 
     `expected` is the digest that the registry knows. `strict` refuses another version of Python or
-    of a library. `runtime` is `onnx` or `sklearn`, by default the one that training chose.
+    of a library, `own_rules` rules that do something else now. `runtime` is `onnx` or `sklearn`,
+    by default the one that training chose.
 
     GateRefused where the files were changed, a library differs, a rule is gone, a type in the file
     is not trusted, or the golden sample is answered differently.
@@ -107,6 +130,12 @@ def open_artifact(
     about = About.model_validate_json((extras / ABOUT).read_text())
     if strict:
         _refuse_other_versions(about.versions)
+    # Rules are for rare rows, of which the golden sample need not hold any.
+    if own_rules and about.rules_digest not in {"", rules_digest(about.rules)}:
+        raise GateRefused(
+            f"Rules gate: {', '.join(about.rules)} of estimators/rules.py changed since the model "
+            "was trained. Train anew, or put it back."
+        )
     runtime = runtime or about.runtime
     answer = _reader(folder, about, runtime)
     golden, wanted = stored_golden(folder)

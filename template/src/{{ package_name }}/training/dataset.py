@@ -67,10 +67,10 @@ def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
     GateRefused where the training rows have no value of an input.
     """
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
-    if silent := [name for name, empty in inputs.isna().all().items() if empty]:
+    if empty := ", ".join(inputs.columns[inputs.isna().all()]):
         raise GateRefused(
-            f"Silence gate: {', '.join(silent)} has no value in any of {len(inputs):,} training "
-            "rows. Mend the source, or name it in [data] exclude."
+            f"Silence gate: {empty} has no value in any of {len(inputs):,} training rows. Mend the "
+            "source, or name it in [data] exclude."
         )
     for name in inputs.columns[(inputs == inputs.iloc[0]).all()]:
         yield f"{name} is {inputs[name].iloc[0]} in all {len(inputs):,} training rows"

@@ -105,8 +105,8 @@ def champion(client: MlflowClient) -> Registered:
 def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) -> Artifact:
     """Return a version's artifact, downloaded once into a folder named by its digest.
 
-    GateRefused if it fails a gate of `open_artifact`. `lenient` lets other library versions pass,
-    as when two models are compared.
+    GateRefused if it fails a gate of `open_artifact`, or its rules are others now. `lenient` lets
+    other library versions and rules pass, as when two models are compared.
     """
     if not registered.digest:
         raise GateRefused(f"Digest gate: version {registered.version} was registered without one.")
@@ -115,7 +115,7 @@ def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) 
         if not cache.exists() or digest(cache) != registered.digest:
             _download(registered.source, cache)
         strict = settings.service.environment == "refuse" and not lenient
-        return open_artifact(cache, registered.digest, strict=strict)
+        return open_artifact(cache, registered.digest, strict=strict, own_rules=not lenient)
     except (MlflowException, OSError) as error:
         raise GateRefused(f"Version {registered.version} can't be loaded: {error}") from None
     except GateRefused as refusal:

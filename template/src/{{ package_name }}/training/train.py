@@ -25,7 +25,7 @@ from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
 from . import gates, promotion, registry
-from .artifact import PROFILE, TOLERANCE, About, write_extras
+from .artifact import PROFILE, TOLERANCE, About, rules_digest, write_extras
 from .convert import differs, to_graph, to_masks
 from .dataset import Dataset, doubts, load_dataset, refuse_leaks
 from .ensemble import Note, fit_ensemble
@@ -175,6 +175,7 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
         kinds=dataset.columns.kinds,
         classes=classes_of(estimator),
         rules=settings.training.rules,
+        rules_digest=rules_digest(settings.training.rules),
         runtime="onnx" if fast else "sklearn",
         runtime_reason=reason,
         versions=record.versions,
