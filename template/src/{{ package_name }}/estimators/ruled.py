@@ -9,19 +9,29 @@ from sklearn.pipeline import Pipeline
 
 from ..data.columns import Columns
 from ..preprocessing.features import make_features
-from ..utils.errors import UsageError
+from ..utils.errors import GateRefused, UsageError
 from ..utils.rules import apply_rules
 from .model import make_model
 from .rules import RULES, Rule
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
-    """Return the project's unfitted estimator; UsageError where rules.py lacks one of `rules`."""
+    """Return the project's unfitted estimator.
+
+    UsageError where rules.py lacks one of `rules`, GateRefused where a function returns no step.
+    """
     if unknown := [name for name in rules if name not in RULES]:
         raise UsageError(
             f"[training] rules names {unknown[0]!r}; estimators/rules.py has: {', '.join(RULES)}."
         )
     steps = [("features", make_features(columns)), ("model", make_model(task, seed))]
+    able = "predict_proba" if task == "classification" else "predict"
+    for (name, step), method in zip(steps, ["transform", able], strict=True):
+        if isinstance(step, type) or not hasattr(step, method):
+            raise GateRefused(
+                f"Fit gate: make_{name} returns {step!r}. For {task} it must be an object, no "
+                f"class, that has {method}."
+            )
     kind = RuledClassifier if task == "classification" else RuledRegressor
     return kind(Pipeline(steps), rules)
 

@@ -12,6 +12,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 PRIMARY = {"classification": "brier", "regression": "rmse"}
 """The metric that decides, for each task. Lower is better for both."""
 
+SUM = 1e-4
+"""Probabilities in single precision add up to 1 as closely as this."""
 SMALLEST = 1e-15
 """For the log loss, a true class that got no probability counts as this much."""
 
@@ -43,8 +45,19 @@ def truth(target: pd.Series) -> np.ndarray:
 
 
 def judge(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray, true: np.ndarray) -> Scores:
-    """Let an estimator answer, and compare with the truth, shape (n_rows,)."""
-    return score(answers(estimator, inputs), classes_of(estimator), true)
+    """Let an estimator answer, and compare with the truth, shape (n_rows,).
+
+    ValueError where what it answers are no probabilities, or no values.
+    """
+    answered, classes = answers(estimator, inputs), classes_of(estimator)
+    shape = (len(true),) if classes is None else (len(true), len(classes))
+    if answered.shape != shape:
+        raise ValueError(f"it answers in the shape {answered.shape} instead of {shape}")
+    if not np.isfinite(answered).all():
+        raise ValueError("not all of its answers are finite")
+    if classes and (answered.min() < 0 or not np.allclose(answered.sum(axis=1), 1, atol=SUM)):
+        raise ValueError("its answers are no probabilities: below 0, or with another sum than 1")
+    return score(answered, classes, true)
 
 
 def classes_of(estimator: BaseEstimator) -> list[Any] | None:

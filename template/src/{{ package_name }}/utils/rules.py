@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .blame import told
+from .errors import GateRefused
+
 
 def apply_rules(
     rules: Sequence[Callable[..., np.ndarray]],
@@ -15,12 +18,32 @@ def apply_rules(
 ) -> np.ndarray:
     """Return the answers after these rules, one after another; see estimators/rules.py.
 
-    `rows` are the inputs by name, shape (n_rows,) each.
+    `rows` are the inputs by name, shape (n_rows,) each. GateRefused where a rule raises, or returns
+    something else than numbers in the shape of the answers.
     """
     if rules and isinstance(rows, pd.DataFrame):
         rows = {str(name): values.to_numpy() for name, values in rows.items()}
     if rules:
         answers = answers.copy()  # a rule may write into what it gets
+    shape = answers.shape
     for rule in rules:
-        answers = rule(rows, answers, classes)
+        try:
+            answers = rule(rows, answers, classes)
+        except Exception as error:
+            unknown = isinstance(error, KeyError) and error.args[0] not in rows
+            why = f"reads {error}, which is no input" if unknown else f"raises {told(error)}"
+            raise _refusal(rule, why) from error
+        if not isinstance(answers, np.ndarray) or answers.shape != shape:
+            found = getattr(answers, "shape", type(answers).__name__)
+            raise _refusal(rule, f"returns {found} instead of an array in the shape {shape}")
+        if answers.dtype.kind not in "fiu":
+            raise _refusal(rule, f"returns {answers.dtype} instead of numbers")
     return answers
+
+
+def _refusal(rule: Callable[..., np.ndarray], why: str) -> GateRefused:
+    name = getattr(rule, "__name__", rule)
+    return GateRefused(
+        f"Rule gate: the rule {name} of estimators/rules.py {why}. Mend it, or remove it from "
+        "[training] rules."
+    )

@@ -1,0 +1,38 @@
+"""Says in one line what failed in the rooms that are the user's own, and where."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from traceback import extract_tb
+
+from .errors import GateRefused, Stop
+from .paths import PACKAGE
+
+OWN = PACKAGE / "preprocessing", PACKAGE / "estimators"
+NAN = (
+    " Missing numbers reach the model as NaN: fill them in preprocessing/features.py "
+    "(SimpleImputer in the place of passthrough), or take a model that knows them."
+)
+
+
+@contextmanager
+def fitting(what: str) -> Iterator[None]:
+    """Say `what` failed, and how, where the user's code or what it calls raises."""
+    try:
+        yield
+    except (Stop, OSError):
+        raise
+    except Exception as error:
+        hint = NAN if "NaN" in str(error) else " Mend it in estimators/ or preprocessing/."
+        raise GateRefused(f"Fit gate: {what}: {told(error)}.{hint}") from error
+
+
+def told(error: Exception) -> str:
+    """Return an error in one line, with the line of the user's own code that it came through."""
+    said = f"{type(error).__name__}: {shorten(str(error), 200, placeholder=' …')}".rstrip(" .…")
+    for frame in reversed(extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.name != "ruled.py" and not set(OWN).isdisjoint(file.parents):
+            return f"{said} ({file.relative_to(PACKAGE)}, line {frame.lineno})"
+    return said

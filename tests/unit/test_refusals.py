@@ -1,0 +1,124 @@
+"""Mistakes in features, model and rules: each is told in one line that names what to mend."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from slipway_template.data.columns import Columns
+from slipway_template.estimators import ruled
+from slipway_template.preprocessing.features import DateParts
+from slipway_template.training.dataset import Part
+from slipway_template.training.explain import time_features
+from slipway_template.training.train import evaluate, fit
+from slipway_template.utils.config import Ensemble, Roles, Training
+from slipway_template.utils.errors import GateRefused
+from slipway_template.utils.rules import apply_rules
+
+ROWS = pd.DataFrame({"a": [1.0, 2.0, np.nan] * 20, "b": [3.0, 4.0] * 30})
+TARGET = np.arange(60) % 4 > 1
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, **made: Any) -> Any:
+    """Fit and evaluate with these in the place of the project's own functions."""
+    for name, step in made.items():
+        monkeypatch.setattr(ruled, name, lambda *_, step=step: step)
+    columns = Columns(Roles(target="late"), dict.fromkeys(ROWS, "number"))
+    dataset = SimpleNamespace(columns=columns, part=lambda _: Part(ROWS, TARGET))
+    data = SimpleNamespace(task="classification")
+    settings = SimpleNamespace(data=data, training=Training(), ensemble=Ensemble())
+    estimator = fit(dataset, settings)
+    evaluate(estimator, dataset, "classification")
+    return estimator
+
+
+class Flat(RandomForestClassifier):
+    """It answers the probability of one class alone."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return np.asarray(super().predict_proba(X)[:, 1])
+
+
+class Unsure(RandomForestClassifier):
+    """It answers NaN."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return np.asarray(super().predict_proba(X) * np.nan)
+
+
+class Doubled(RandomForestClassifier):
+    """It answers more than probabilities."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return np.asarray(super().predict_proba(X) * 2)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"make_model": LogisticRegression()}, "X contains NaN.*SimpleImputer in the place of"),
+        ({"make_model": LinearSVC()}, "make_model returns LinearSVC.*that has predict_proba"),
+        ({"make_model": None}, "make_model returns None"),
+        ({"make_model": LogisticRegression}, "make_model returns <class .*an object, no class"),
+        ({"make_features": None}, "make_features returns None.*that has transform"),
+        ({"make_model": Flat()}, r"can't answer: .*shape \(60,\) instead of \(60, 2\)"),
+        ({"make_model": Unsure()}, "can't answer: .*not all of its answers are finite"),
+        ({"make_model": Doubled()}, "can't answer: .*no probabilities"),
+        ({"make_features": DateParts()}, r"can't be fitted: .*preprocessing/features.py, line \d+"),
+    ],
+)
+def test_what_can_not_be_fitted_is_told(
+    monkeypatch: pytest.MonkeyPatch, made: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(GateRefused, match=f"Fit gate: .*{said}"):
+        trained(monkeypatch, **made)
+
+
+ANSWERS = np.array([[0.5, 0.5], [0.1, 0.9]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda rows, *_: rows["gone"], "reads 'gone', which is no input"),
+        (lambda rows, *_: rows["a"].nothing, "raises AttributeError: .*'nothing'"),
+        (lambda *_: None, r"returns NoneType instead of .* the shape \(2, 2\)"),
+        (lambda _, answers, __: answers.tolist(), "returns list instead of"),
+        (lambda _, answers, __: answers[1:], r"returns \(1, 2\) instead of"),
+        (lambda _, answers, __: answers[:, 1], r"returns \(2,\) instead of"),
+        (lambda _, answers, __: answers.astype(str), "instead of numbers"),
+    ],
+)
+def test_a_rule_that_returns_no_answers_is_named(rule: Any, said: str) -> None:
+    rule.__name__ = "weekend"
+    with pytest.raises(GateRefused, match=f"Rule gate: the rule weekend of .*{said}"):
+        apply_rules([rule], {"a": np.zeros(2)}, ANSWERS, [False, True])
+
+
+def numbers(columns: Any) -> ColumnTransformer:
+    return ColumnTransformer([("few", StandardScaler(), columns), ("none", StandardScaler(), [])])
+
+
+@pytest.mark.parametrize(
+    ("features", "steps"),
+    [
+        (numbers(["a"]), {"few"}),
+        (numbers([0, 1]), {"few"}),
+        (numbers(slice(0, 1)), {"few"}),
+        (numbers([True, False]), {"few"}),
+        (make_pipeline(numbers(["a", "b"])), {"features"}),
+    ],
+)
+def test_steps_are_timed_however_they_name_their_columns(features: Any, steps: set[str]) -> None:
+    estimator = SimpleNamespace(
+        pipeline_=SimpleNamespace(named_steps={"features": features.fit(ROWS)})
+    )
+    assert time_features(estimator, ROWS).keys() == steps
