@@ -15,6 +15,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute, 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
@@ -37,18 +38,23 @@ FROZEN_PATHS = {
 def connect(settings: Settings) -> MlflowClient:
     """Point MLflow to the project's store, made now if need be, and return a client.
 
-    UsageError where a server is named that does not answer, or lets nobody in.
+    UsageError where a server is named that does not answer, or lets nobody in, or where the
+    project's own store can't be used.
     """
     server = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = server or _embedded_store(settings.var)
+    database, artifacts = settings.var / "mlflow.db", (settings.var / "artifacts").as_uri()
+    uri = server or _embedded_store(database, artifacts)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     if not server:  # MLflow names the store in the environment, where it would pass for a server
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     client = MlflowClient()
     try:
-        if client.get_experiment_by_name(MODEL) is None:
+        missing = client.get_experiment_by_name(MODEL) is None
+        if missing and server:
             mlflow.set_experiment(MODEL)
+        elif missing:  # MLflow's pages made the store, or renamed the experiment
+            client.create_experiment(MODEL, artifacts)
     except mlflow.MlflowException as error:
         said = str(error).splitlines()[0]
         raise UsageError(f"MLflow at {without_password(uri)} does not answer: {said}") from None
@@ -60,13 +66,31 @@ def is_embedded() -> bool:
     return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _embedded_store(var: Path) -> str:
+def experiment(client: MlflowClient) -> str:
+    """Return the id of the project's experiment; UsageError where it was deleted."""
+    found = client.get_experiment_by_name(MODEL)
+    if found.lifecycle_stage != "active":
+        uri = without_password(mlflow.get_tracking_uri())
+        raise UsageError(
+            f"The experiment {MODEL} was deleted in MLflow. To restore it: MLFLOW_TRACKING_URI="
+            f"{uri} uv run mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    return str(found.experiment_id)
+
+
+def _embedded_store(database: Path, artifacts: str) -> str:
     """Return the URI of the project's own store."""
-    database, artifacts = var / "mlflow.db", (var / "artifacts").as_uri()
-    if not database.exists():
-        var.mkdir(parents=True, exist_ok=True)
-        _make_store(database, artifacts)
-    _relocate(database, artifacts)
+    try:
+        if not database.exists():
+            database.parent.mkdir(parents=True, exist_ok=True)
+            _make_store(database, artifacts)
+        _relocate(database, artifacts)
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise UsageError(
+            f"{database}, which holds all runs and versions, can't be used: "
+            f"{str(error).splitlines()[0]}. Look for a full disk or missing rights; where the file "
+            "itself is spoilt, get it back from a backup."
+        ) from None
     return f"sqlite:///{database}"
 
 
@@ -88,7 +112,7 @@ def _relocate(database: Path, artifacts: str) -> None:
     """Mend the absolute paths in the store after the project was moved or copied."""
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        (there,) = connection.execute(query, [MODEL]).fetchone()
+        (there,) = connection.execute(query, [MODEL]).fetchone() or [artifacts]
         if there == artifacts:
             return
         for table, column in FROZEN_PATHS.items():

@@ -37,7 +37,7 @@ from .masks import FILE as MASKS_FILE
 from .members import Member
 from .pipeline import KNOWN
 from .record import Record
-from .tracking import MODEL
+from .tracking import experiment
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,7 @@ def train(
     seed = settings.training.seed
     seeds = {"all": seed} | {name: seed_for(name, seed) for name in ("model", "importance")}
     tags = {"commit": commit.id or "none", "changes": str(commit.changes), **environment.process()}
-    place = client.get_experiment_by_name(MODEL).experiment_id
-    with mlflow.start_run(experiment_id=place, tags=tags) as run:
+    with mlflow.start_run(experiment_id=experiment(client), tags=tags) as run:
         with steps.step("fit"), threadpool_limits(settings.training.threads):
             estimator = fit(dataset, settings, partial(_note, client, run, warnings))
         with steps.step("evaluate"):
