@@ -278,7 +278,8 @@ def other_rule(clone: Project) -> None:
 
 def other_settings(clone: Project) -> None:
     """The run brings its own settings: others in the file change nothing."""
-    clone.replace(clone.config, "[training]", '[split]\nseed = "v2"\n\n[training]\nseed = 7')
+    others = '[split]\nseed = "v2"\n\n[ensemble]\ngrid = { max_iter = [20, 30] }\n\n[training]'
+    clone.replace(clone.config, "[training]", f"{others}\nseed = 7")
 
 
 def other_package(clone: Project) -> None:

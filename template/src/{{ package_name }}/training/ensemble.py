@@ -79,15 +79,16 @@ def _numbers(dataset: Dataset, by: str) -> OrdinalEncoder:
 def _plan(features: ColumnTransformer, settings: Settings) -> list[Member]:
     """Return the members to be fitted, each with a seed that depends on its name alone."""
     chosen = settings.ensemble
-    plan: list[tuple[str, dict[str, Any], int | None]] = [
-        (" ".join(f"{name}={value}" for name, value in params.items()), params, None)
+    plan: dict[str, tuple[dict[str, Any], int | None]] = {
+        " ".join(f"{name}={value}" for name, value in params.items()): (params, None)
         for params in ParameterGrid(chosen.grid)
-    ]
+    }
     if chosen.by:
         values = features.named_transformers_["segment"].categories_[0]
-        plan = [("rest", {}, REST), *((f"{chosen.by}={v}", {}, n) for n, v in enumerate(values))]
+        plan = {"rest": ({}, REST)}
+        plan.update({f"{chosen.by}={v}": ({}, n) for n, v in enumerate(values)})
     members = []
-    for name, params, segment in plan:
+    for name, (params, segment) in plan.items():
         model = make_model(settings.data.task, seed_for(f"member {name}", settings.training.seed))
         try:
             members.append(Member(name, model.set_params(**params), params, segment))
@@ -120,7 +121,8 @@ def _combine(members: list[Member], chosen: Ensemble, rows: Rows) -> BaseEstimat
         return router({one.segment: one.model for one in able if one.segment is not None})
     if chosen.combine == "best":
         return min(able, key=lambda member: member.loss).model
-    frozen = [(member.name, FrozenEstimator(member.model)) for member in able]
+    # By number, as scikit-learn takes no name that holds __, which a step's parameter does.
+    frozen = [(str(number), FrozenEstimator(one.model)) for number, one in enumerate(able)]
     if classifies:
         voting = VotingClassifier(frozen, voting="soft", flatten_transform=False).fit(*rows)
     else:

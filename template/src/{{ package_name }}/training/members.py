@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from threadpoolctl import threadpool_limits
 
+from ..utils.blame import told
 from .evaluation import answers, judge
 
 TYPES = [f"{__name__}.RouterClassifier", f"{__name__}.RouterRegressor"]
@@ -56,7 +57,7 @@ def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> M
             X_held, y_held = _of(member, validation)
             loss = float(judge(model, X_held, y_held).losses.mean()) if len(y_held) else math.nan
     except Exception as error:  # noqa: BLE001 - one that fails must not lose the others
-        return replace(member, reason=f"{type(error).__name__}: {error}")
+        return replace(member, reason=told(error))
     fitted = replace(member, model=model, rows=len(y), digest=joblib.hash(model))
     return replace(fitted, loss=loss, seconds=time.perf_counter() - start)
 

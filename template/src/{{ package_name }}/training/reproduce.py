@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ..data import tables
 from ..data.fingerprint import fingerprint
 from ..utils import environment
-from ..utils.config import Settings
+from ..utils.config import Data, Ensemble, Settings, SplitSettings, Training
 from ..utils.errors import UsageError
 from ..utils.steps import Steps
 from . import registry
@@ -64,8 +64,7 @@ def reproduce(
     steps = Steps()
     with steps.step("compare the circumstances"):
         differences = [*_circumstances(record), *_data(record, settings)]
-    names = record.settings.keys() & {"data", "split", "training", "ensemble"}
-    then = Settings(**{name: record.settings[name] for name in names}, paths=settings.paths)
+    then = _settings_of(record, settings)
     versions = {name: table.version for name, table in record.data.items()}
     with steps.step("train again"), threadpool_limits(then.training.threads):
         dataset = load_dataset(then, schema, versions)
@@ -77,6 +76,13 @@ def reproduce(
         differences += _golden(run, estimator)
     broken = any(one.kind != "circumstance" for one in differences)
     return Reproduction("different" if broken else "identical", differences)
+
+
+def _settings_of(record: Record, now: Settings) -> Settings:
+    """Return the settings with all that makes a model as the record has it."""
+    kinds = {"data": Data, "split": SplitSettings, "training": Training, "ensemble": Ensemble}
+    sections = {name: kind(**record.settings.get(name, {})) for name, kind in kinds.items()}
+    return now.model_copy(update=sections)
 
 
 def _compare(
