@@ -207,7 +207,7 @@ def test_a_step_that_no_later_one_can_take(project: Project, stopped: Stopped) -
     with stopped:
         said = project.make("demo", code=2)
 
-    stopped.says(said, "Trust gate: the model can't be saved", "features.<lambda>")
+    stopped.says(said, "Trust gate: the model can't be saved", "features.<lambda>", "Make a lambda")
     assert project.versions() == []
 
 

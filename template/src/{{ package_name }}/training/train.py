@@ -41,6 +41,9 @@ from .tracking import experiment
 
 log = logging.getLogger(__name__)
 
+REVIEW_IT = "Review the types it names, then add them to TRUSTED in estimators/model.py."
+NAME_IT = "Make a lambda, or a function within another, a named function of its module."
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -199,10 +202,10 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
                 extra_files=[str(path) for path in sorted(folder.iterdir())],
             )
         except MlflowException as error:
-            raise GateRefused(
-                f"Trust gate: the model can't be saved: {str(error).splitlines()[0]} Review the "
-                "types it names, then add them to TRUSTED in estimators/model.py."
-            ) from None
+            said = str(error).splitlines()[0].rpartition("Root error: ")[2]
+            nameless = "<lambda>" in said or "top level" in said
+            advice = NAME_IT if nameless else REVIEW_IT
+            raise GateRefused(f"Trust gate: the model can't be saved: {said} {advice}") from None
     mlflow.log_text(record.model_dump_json(indent=1), registry.RECORD_FILE)
     return str(logged.model_uri)
 
