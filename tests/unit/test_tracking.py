@@ -1,6 +1,8 @@
 """The project's own store, as MLflow's pages or an accident left it."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,3 +46,14 @@ def test_a_store_that_can_not_be_read_is_named(database: Path, content: bytes, s
     with pytest.raises(UsageError, match=f"{database}, which holds .*: .*{said}.* backup"):
         connect(SimpleNamespace(var=database.parent))
     assert database.read_bytes() == content
+
+
+def test_what_mlflow_can_not_do_is_raised_without_a_stack_beside(
+    database: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = connect(SimpleNamespace(var=database.parent))
+    with closing(sqlite3.connect(database)) as store:
+        store.execute("ALTER TABLE experiments RENAME TO gone")
+    with pytest.raises(mlflow.MlflowException):
+        experiment(client)
+    assert "Traceback" not in capfd.readouterr().err

@@ -24,7 +24,7 @@ from ..utils.paths import PACKAGE
 MODEL = PACKAGE.name.replace("_", "-")
 """The name of the registered model, and of the experiment."""
 
-logging.getLogger("mlflow").setLevel(logging.ERROR)
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it can't do, it raises as well
 
 FROZEN_PATHS = {
     "experiments": "artifact_location",
