@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway_template.data.check import fingerprint_of
 from slipway_template.data.compare import compare, describe
 from slipway_template.data.fingerprint import Fingerprint, fingerprint, merge
 from slipway_template.utils.errors import UsageError
@@ -401,3 +403,30 @@ def test_values_equal_in_another_type_are_equal_within_tolerance() -> None:
     result = compare(whole, floats)
     assert result.verdict == "equal within tolerance"
     assert [(d.statistic, d.a, d.b) for d in result.differences] == [("type", "integer", "float")]
+
+
+def of(folder: Path, name: str, content: bytes) -> Fingerprint:
+    """Return the fingerprint of a file of these bytes."""
+    (folder / name).write_bytes(content)
+    schema = pandera.DataFrameSchema({"id": pandera.Column(int), "weight": pandera.Column(float)})
+    return fingerprint_of(str(folder / name), schema, str(folder))
+
+
+def test_values_of_another_type_are_compared_as_they_came(tmp_path: Path) -> None:
+    """As missing values they would all be alike."""
+    text = b"id,weight\n1,2.5\n2,%s\n"
+    known, *others = (
+        of(tmp_path, f"{place}.CSV", text % word)
+        for place, word in enumerate([b"12 kg", b"13 kg", b"NA", b"1"])
+    )
+    assert [compare(known, other).verdict for other in others] == ["different"] * 3
+    assert known.columns["id"].type == "integer"
+    assert others[1].columns["weight"].nulls == 1
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", b"id,weight\n"), ("a.json", b"{\xe9}")])
+def test_files_without_rows_or_of_other_bytes_are_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    with pytest.raises(UsageError, match="holds no rows|no saved fingerprint"):
+        of(tmp_path, name, content)

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pandera.pandas as pandera
-import pyarrow as pa
 
 from ..utils.errors import UsageError
 from . import tables
 from .fingerprint import Fingerprint, fingerprint
-from .sources import read_batches
+from .sources import read_batches, read_table
 from .validation import conform
 
 
@@ -22,20 +21,21 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     UsageError where it is not there, or can't be read.
     """
     name, at, version = source.partition("@") if "/" not in source else ("", "", "")
-    if source.endswith(".json"):
-        path = Path(source)
-        if not path.exists():
+    path = Path(source)
+    if path.suffix.lower() == ".json":
+        if not path.is_file():
             raise UsageError(f"{source} does not exist.")
-        return Fingerprint.from_json(path.read_text())
+        return Fingerprint.from_json(path.read_bytes())
     if at or (name and tables.exists(root, name)):
         if at and not version.isdigit():
             raise UsageError(f"{source!r}: expected TABLE@VERSION, for example {name}@3.")
         return fingerprint(tables.read(root, name, int(version) if at else None))
-    batches = read_batches(source)
-    if not source.endswith(".csv"):
-        return fingerprint(batches)
-    frame = pa.Table.from_batches(list(batches)).to_pandas()
+    if path.suffix.lower() != ".csv":
+        return fingerprint(read_batches(source))
+    frame = read_table(source).to_pandas()
     declared = schema.select_columns([name for name in schema.columns if name in frame])
-    typed, _ = conform(frame, declared)
+    typed, unread = conform(frame, declared)
+    # A column with values of another type stays text: as missing ones they would all be alike.
+    typed = typed.drop(columns={name for _, name in unread})
     frame[typed.columns] = typed
     return fingerprint(frame)

@@ -278,7 +278,7 @@ class Fingerprint:
         return json.dumps({"digest": self.digest, **asdict(self)})
 
     @staticmethod
-    def from_json(text: str) -> Fingerprint:
+    def from_json(text: str | bytes) -> Fingerprint:
         """Read what `to_json` wrote; anything else is a `UsageError`."""
         try:
             return TypeAdapter(Fingerprint).validate_json(text)
