@@ -60,6 +60,14 @@ def _to_delta(rows: Path, table: Path) -> None:
     """Make the rows the next version of a Delta table, whose earlier versions stay readable."""
     from deltalake import write_deltalake  # noqa: PLC0415 - the image of a service leaves it out
 
+    from .tables import KEEP_ALL  # noqa: PLC0415 - as above
+
     with pyarrow.parquet.ParquetFile(rows, pre_buffer=False) as file:
         reader = pyarrow.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
-        write_deltalake(table, reader, mode="overwrite", schema_mode="overwrite")
+        write_deltalake(
+            table,
+            reader,
+            mode="overwrite",
+            schema_mode="overwrite",
+            post_commithook_properties=KEEP_ALL,
+        )

@@ -12,13 +12,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSystem, SubTreeFileSystem
 
 from ..utils.errors import UsageError
 
+KEEP_ALL = PostCommitHookProperties(cleanup_expired_logs=False)
+"""Or Delta would forget versions after 30 days."""
 PATIENCE = 1.0
 """A write that another overtook is tried again after longer pauses, in seconds, up to this one."""
 
@@ -52,6 +54,7 @@ def write(root: str, name: str, rows: pa.Table, facts: dict[str, Any]) -> int:
                 mode="overwrite" if before else "error",
                 schema_mode="overwrite" if before else None,
                 commit_properties=CommitProperties(said, max_commit_retries=0),
+                post_commithook_properties=KEEP_ALL,
             )
         except DeltaError as error:
             overtaken = isinstance(error, CommitFailedError) or "already exists" in str(error)
@@ -128,9 +131,9 @@ def history(root: str, name: str) -> list[Version]:
 def _open(root: str, name: str, version: int | None = None) -> DeltaTable:
     try:
         return DeltaTable(f"{root}/{name}", version=version)
-    except TableNotFoundError:
-        raise UsageError(f"There is no table {name!r} yet: run `make data`.") from None
     except DeltaError as error:
-        if version is None:
-            raise UsageError(f"The table {name!r} can't be read: {error}") from None
-        raise UsageError(f"The table {name!r} has no version {version}.") from None
+        if version is not None and exists(root, name):
+            raise UsageError(f"The table {name!r} has no version {version}.") from None
+        if isinstance(error, TableNotFoundError):
+            raise UsageError(f"There is no table {name!r} yet: run `make data`.") from None
+        raise UsageError(f"The table {name!r} can't be read: {error}") from None

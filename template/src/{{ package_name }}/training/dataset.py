@@ -13,7 +13,7 @@ from ..data import ingest, tables
 from ..data.columns import Columns, describe
 from ..data.validation import to_inputs
 from ..utils.config import Settings, SplitSettings
-from ..utils.errors import GateRefused
+from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import RESOURCES
 from .evaluation import truth
 from .leaks import find_leaks
@@ -104,9 +104,10 @@ def load_dataset(
     roles, columns = settings.data, describe(schema, settings.data)
     found: dict[str, Table] = {}
     for name in settings.data.sources:
-        newest, *older = tables.history(settings.tables, name)
-        wanted = (versions or {}).get(name)
-        known = next((entry for entry in older if entry.version == wanted), newest)
+        wanted, history = (versions or {}).get(name), tables.history(settings.tables, name)
+        known = next((entry for entry in history if wanted in {None, entry.version}), None)
+        if known is None:
+            raise UsageError(f"The table {name!r} has no version {wanted}.")
         found[name] = Table(**known.facts | {"version": known.version})
     chosen = {name: table.version for name, table in found.items()}
     divided = split(
