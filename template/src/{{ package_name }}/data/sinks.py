@@ -18,13 +18,17 @@ from ..utils.errors import UsageError
 def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], None]]:
     """Write rows to a file or Delta table that shows up under its name only when all went well.
 
-    No file is left where no row was written. UsageError where the name's ending tells no format.
+    No file is left where no row was written. UsageError where the name's ending tells no format,
+    or what is there can't be replaced.
     """
-    if path.suffix not in {".csv", ".parquet", ".delta"}:
+    kind = path.suffix.lower()
+    if kind not in {".csv", ".parquet", ".delta"}:
         raise UsageError(f"{path}: expected a name that ends in .csv, .parquet or .delta.")
+    if path.exists() and path.is_dir() != (kind == ".delta"):
+        raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}: name another.")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    csv = path.suffix == ".csv"
+    csv = kind == ".csv"
     writer: Any = None
 
     def write(rows: pd.DataFrame | pyarrow.Table) -> None:
@@ -42,8 +46,8 @@ def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], N
         yield write
         if writer is not None:
             writer.close()
-            _to_delta(scratch, path) if path.suffix == ".delta" else scratch.replace(path)
-        elif path.suffix != ".delta":
+            _to_delta(scratch, path) if kind == ".delta" else scratch.replace(path)
+        elif kind != ".delta":
             path.unlink(missing_ok=True)
     finally:
         scratch.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow
@@ -70,8 +71,9 @@ def score_file(
             progress.update(len(good) + len(bad))
         if not rows:
             raise UsageError(f"{source} holds no rows.")
-    if not scored:
-        raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
+        if not scored:  # what was written before stays
+            why = "; ".join(bad["reason"].unique()[:3])
+            raise UsageError(f"Not one of {rows} rows could be scored, as in: {why}.")
     rejected = rows - scored
     aside = str(rejects) if rejected else None
     return Scored(rows, scored, rejected, scorer.version, str(output), aside, tally)
@@ -112,15 +114,18 @@ def score_chunk(
     screened = screen(frame, asked)
     predictions = scorer.predict(screened.good)
     made = pd.DataFrame({"row": screened.positions})
+    infinite = np.flatnonzero(~predictions.finite).tolist()
+    refused = dict.fromkeys(infinite, "the model's answer is not finite")
     if all(name in frame for name in key.columns):
-        names, _ = conform(frame.iloc[screened.positions].reset_index(drop=True), key)
+        names, unread = conform(frame.iloc[screened.positions].reset_index(drop=True), key)
+        refused |= {row: reason for (row, _), reason in unread.items()}
         made = made.join(names.astype(declared_types(key), errors="ignore"))
     made["prediction"] = pd.Series(predictions.labels, index=made.index)
     if predictions.probabilities is not None:
         for label, shares in zip(scorer.classes or [], predictions.probabilities.T, strict=True):
             made[f"probability_{label_text(label)}"] = shares
     made["model_version"] = scorer.version
-    infinite = screened.positions[~predictions.finite]
-    reasons = pd.DataFrame({"row": infinite, "reason": "the model's answer is not finite"})
+    rows = list(refused)
+    reasons = pd.DataFrame({"row": screened.positions[rows], "reason": [*refused.values()]})
     bad = pd.concat([screened.bad, reasons], ignore_index=True)
-    return made[predictions.finite], bad, count(scorer, screened.good, predictions)
+    return made.drop(index=rows), bad, count(scorer, screened.good, predictions)

@@ -250,14 +250,14 @@ def _write(
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
     output, rejects = outputs
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
+        if path == output and not scored:  # what was written before stays
+            raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
         chunks = kept.select(name).where(f"{name} is not null")
         if folder:
             _put(chunks if wanted else None, starts, folder / Path(path).name, Path(path))
         else:
             found = chunks.mapInArrow(partial(numbered, starts), from_arrow_schema(kinds[name]))
             _appear(spark, found if wanted else None, path)
-    if not scored:
-        raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
     aside = rejects if scored < rows else None
     return Scored(rows, scored, rows - scored, version, output, aside, tally)
 
