@@ -16,7 +16,11 @@ def ingest(options: Options, project: Project) -> Result:
     settings, schema = project.settings, project.schema
     try:
         if options.source:
-            name = options.name or next(iter(settings.data.sources))
+            known = [*settings.data.sources]
+            name = options.name or known[0]
+            if name not in known:
+                said = f"training reads {', '.join(known)} alone, as [data.sources] says"
+                raise UsageError(f"--name {name}: {said}.")
             done = [ingest.ingest(options.source, name, schema, settings)]
         else:
             done = ingest.ingest_all(schema, settings)
@@ -24,8 +28,10 @@ def ingest(options: Options, project: Project) -> Result:
         raise GateRefused(f"{gone}{_leaning_on(gone.columns, project)}") from None
     lines = []
     for one in done:
+        fewer = one.before and 2 * one.rows < one.before
+        before = f" ({one.before:,} in the version before)" if fewer else ""
         lines.append(
-            f"{one.table} version {one.version}: {one.rows:,} rows from {one.source}, "
+            f"{one.table} version {one.version}: {one.rows:,} rows{before} from {one.source}, "
             f"{one.bad} bad ({settings.data.bad_rows}), fingerprint {one.fingerprint}"
         )
         lines += [f"  {reason}: {count}" for reason, count in one.reasons.items()]

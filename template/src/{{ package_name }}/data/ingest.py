@@ -1,5 +1,6 @@
 """From a source to the next version of a table: read, screen, fingerprint, write."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ class Ingested:
     bad: int
     reasons: dict[str, int]
     """How many rows were bad for each reason, most frequent first, ten at most."""
+    before: int | None
+    """Rows of the version before, None where there is none."""
 
 
 def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Settings) -> Ingested:
@@ -41,16 +44,51 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     is bad and the policy is `fail`, or more rows are bad than `max_bad_share` allows: nothing is
     written then.
     """
-    data, shown = settings.data, without_password(source)
-    describe(schema, data)  # refuses what no table can hold
-    raw = _read(source, name, schema, data)
-    declared = _columns_of(name, raw, schema, settings)
-    if gone := [column for column in declared.columns if column not in raw]:
-        raise ColumnsGone(shown, gone)
-    screened = screen(raw, declared, data.key)
-    reasons: dict[Any, int] = screened.bad["reason"].value_counts().head(10).to_dict()
-    _hold_against_policy(shown, screened, reasons, data)
+    return _ingest({name: source}, schema, settings)[0]
 
+
+def ingest_all(
+    schema: pa.DataFrameSchema, settings: Settings, *, only_new: bool = False
+) -> list[Ingested]:
+    """Ingest every source named in `[data.sources]`, or only those whose table has no version.
+
+    Nothing is written unless all can be.
+    """
+    sources = {
+        name: from_root(source)
+        for name, source in settings.data.sources.items()
+        if not (only_new and tables.exists(settings.tables, name))
+    }
+    return _ingest(sources, schema, settings)
+
+
+def _ingest(
+    sources: dict[str, str], schema: pa.DataFrameSchema, settings: Settings
+) -> list[Ingested]:
+    describe(schema, settings.data)  # refuses what no table can hold
+    raw: dict[str, pd.DataFrame] = {}
+    seconds: dict[str, float] = {}
+    for name, source in sources.items():
+        start = time.perf_counter()
+        raw[name] = _read(source, name, schema, settings.data)
+        seconds[name] = round(time.perf_counter() - start, 3)
+    ready = {}
+    for name, source in sources.items():
+        declared, shown = _columns_of(name, raw, schema, settings), without_password(source)
+        if gone := [column for column in declared.columns if column not in raw[name]]:
+            raise ColumnsGone(shown, gone)
+        ready[name] = screened = screen(raw[name], declared, settings.data.key)
+        _hold_against_policy(shown, screened, settings.data)
+    return [
+        _write(name, without_password(sources[name]), screened, seconds[name], settings)
+        for name, screened in ready.items()
+    ]
+
+
+def _write(
+    name: str, source: str, screened: Screened, seconds: float, settings: Settings
+) -> Ingested:
+    root, data = settings.tables, settings.data
     # A database promises no order; with a key the table's is always the same.
     rows = screened.good.sort_values(data.key) if data.key else screened.good
     good = pyarrow.Table.from_pandas(rows, preserve_index=False)
@@ -58,28 +96,18 @@ def ingest(source: str, name: str, schema: pa.DataFrameSchema, settings: Setting
     facts: dict[str, Any] = {
         "table": name,
         "fingerprint": content.digest,
-        "source": shown,
+        "source": source,
         "rows": len(screened.good),
         "bad": len(screened.bad),
-        "reasons": reasons,
+        "reasons": _reasons(screened),
     }
-    more: dict[str, Any] = {"content": content.to_json()}
+    more: dict[str, Any] = {"content": content.to_json(), "seconds": seconds}
+    before = tables.history(root, name)[0].facts.get("rows") if tables.exists(root, name) else None
     if len(screened.bad) and data.bad_rows == "quarantine":
         kept = pyarrow.Table.from_pandas(screened.bad, preserve_index=False)
-        more["quarantine"] = tables.write(settings.tables, f"{name}_quarantine", kept, facts)
-    version = tables.write(settings.tables, name, good, facts | more)
-    return Ingested(version=version, **facts)
-
-
-def ingest_all(
-    schema: pa.DataFrameSchema, settings: Settings, *, only_new: bool = False
-) -> list[Ingested]:
-    """Ingest every source named in `[data.sources]`, or only those whose table has no version."""
-    return [
-        ingest(from_root(source), name, schema, settings)
-        for name, source in settings.data.sources.items()
-        if not (only_new and tables.exists(settings.tables, name))
-    ]
+        more["quarantine"] = tables.write(root, f"{name}_quarantine", kept, facts)
+    version = tables.write(root, name, good, facts | more)
+    return Ingested(version=version, before=before, **facts)
 
 
 def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Settings) -> pd.DataFrame:
@@ -120,23 +148,28 @@ def _read(source: str, name: str, schema: pa.DataFrameSchema, data: Data) -> pd.
 
 
 def _columns_of(
-    name: str, raw: pd.DataFrame, schema: pa.DataFrameSchema, settings: Settings
+    name: str, raw: dict[str, pd.DataFrame], schema: pa.DataFrameSchema, settings: Settings
 ) -> pa.DataFrameSchema:
     """Return the part of the schema that this table must hold.
 
-    One table holds all of it. Of several, each holds the key, what it held before, and what else
-    it has.
+    One table holds all of it. Of several, each holds the key, what else it has, and what it held
+    before, unless another has that now.
     """
     if len(settings.data.sources) == 1:
         return schema
-    before = tables.columns(settings.tables, name)
-    wanted = {*before, *raw.columns, *settings.data.key}
+    wanted = set(tables.columns(settings.tables, name))
+    for other in settings.data.sources.keys() - {name}:
+        wanted -= {*(raw[other] if other in raw else tables.columns(settings.tables, other))}
+    wanted |= {*raw[name], *settings.data.key}
     return schema.select_columns([column for column in schema.columns if column in wanted])
 
 
-def _hold_against_policy(
-    source: str, screened: Screened, reasons: dict[str, int], data: Data
-) -> None:
+def _reasons(screened: Screened) -> dict[str, int]:
+    counts: dict[Any, int] = screened.bad["reason"].value_counts().head(10).to_dict()
+    return counts
+
+
+def _hold_against_policy(source: str, screened: Screened, data: Data) -> None:
     bad, total = len(screened.bad), len(screened.bad) + len(screened.good)
     allowed = 0 if data.bad_rows == "fail" else data.max_bad_share
     if not bad or (bad < total and bad / total <= allowed):
@@ -144,7 +177,7 @@ def _hold_against_policy(
     broken = "break the schema"
     if data.bad_rows != "fail":
         broken = f"are bad, more than max_bad_share = {allowed:.0%} allows"
-    why = "; ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:3])
+    why = "; ".join(f"{reason} ({count})" for reason, count in [*_reasons(screened).items()][:3])
     raise GateRefused(
         f"{source}: {bad} of {total} rows {broken}, "
         f"first at row {screened.bad['row'].iloc[0]}: {why}."

@@ -36,7 +36,7 @@ def write_file(
 ) -> None:
     """Write invented rows to a `.csv`, `.parquet` or `.delta`, holding one chunk at a time.
 
-    UsageError where the ending is another, or `rows` is not positive.
+    UsageError where the ending is another, `rows` is not positive or `seed` negative.
     """
     with appearing(path) as write:
         for chunk in _chunks(schema, columns, rows, seed):
@@ -53,8 +53,9 @@ def _chunks(
     schema: pa.DataFrameSchema, columns: Columns, rows: int, seed: int
 ) -> Iterator[pd.DataFrame]:
     """Yield invented rows in chunks of the same content whatever `rows` is."""
-    if rows < 1:
-        raise UsageError(f"--rows is {rows}: at least one row is needed.")
+    for option, value, least in (("rows", rows, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"--{option} is {value}: it must be {least} or more.")
     for start in range(0, rows, CHUNK_ROWS):
         whole = _chunk(schema, columns, start, np.random.default_rng([seed, start]))
         yield whole.head(rows - start)

@@ -13,6 +13,8 @@ class Table(BaseModel, frozen=True):
     source: str
     rows: int
     bad: int
+    seconds: float = 0
+    """What reading its source took."""
 
 
 class Record(BaseModel, frozen=True):
