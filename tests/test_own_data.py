@@ -113,3 +113,21 @@ def test_what_cannot_be_adopted_changes_nothing(project: Project, tmp_path: Path
         assert word in said
 
     assert project.git("status", "--porcelain") == ""
+
+
+def test_edits_that_git_does_not_know_are_not_lost(project: Project, tmp_path: Path) -> None:
+    """Where the rows are refused, both files are as they were; else the former are kept."""
+    project.replace(project.config, "[data]", '[data]\nbad_rows = "fail"')
+    file, before = tmp_path / "rows.csv", project.config.read_text()
+    file.write_text("power,label\n" + "".join(f"{n % 7},{n % 2}\n" for n in range(60)) + "3,\n")
+    said = project.cli("data", "adopt", file, "--target", "label", code=1).stderr
+    assert "1 of 61 rows break the schema" in said
+    (changed,) = project.git("diff", "--name-only").split()
+    assert changed.endswith("config.toml")
+    assert project.config.read_text() == before
+
+    file.write_text(file.read_text().replace("3,\n", ""))
+    said = project.cli("data", "adopt", file, "--target", "label").stdout
+    kept = Path(re.search(r"are in (.*)", said)[1])
+    assert (kept / "config.toml").read_text() == before
+    assert (kept / "schema.py").exists()

@@ -353,10 +353,6 @@ def test_settings_in_an_unusual_order(project: Project, csv: Callable[..., Path]
     assert project.data.sources == {"rows": "rows.csv"}
 
 
-def test_where_the_former_files_are_is_told(project: Project, csv: Callable[..., Path]) -> None:
-    assert said(project.adopt(csv(rows_with()), "label"), "git holds the former files")
-
-
 def test_without_ruff_the_schema_is_the_same(
     project: Project, csv: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +424,15 @@ def test_a_number_spoilt_by_words_is_told(project: Project, csv: Callable[..., P
     assert roles_of(done)["power"] == "excluded"
     assert said(done, "power would be a number but for 2 different values such as '?'")
     assert len(project.screen().good) == ROWS
+
+
+@pytest.mark.parametrize("word", ["{},50", "${}", "{}.000,5 €", "{} %"])
+def test_numbers_as_people_write_them_are_told(
+    project: Project, csv: Callable[..., Path], word: str
+) -> None:
+    file = csv(rows_with(price=[word.format(2 + n % 9) for n in range(ROWS)]))
+    assert said(project.adopt(file, "label"), "price looks like numbers", "write them as 1234.5")
+    assert "no number to a program" in project.refuses(file, "price")
 
 
 def test_dates_of_other_countries_are_told(project: Project, csv: Callable[..., Path]) -> None:

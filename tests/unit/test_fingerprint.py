@@ -428,5 +428,5 @@ def test_values_of_another_type_are_compared_as_they_came(tmp_path: Path) -> Non
 def test_files_without_rows_or_of_other_bytes_are_refused(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    with pytest.raises(UsageError, match="holds no rows|no saved fingerprint"):
+    with pytest.raises(UsageError, match=r"holds no rows|no saved fingerprint"):
         of(tmp_path, name, content)

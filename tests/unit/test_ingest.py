@@ -26,7 +26,6 @@ PEOPLE = {"row_id": ["a", "b", "c"], "age": [20.0, 30.0, 40.0], "churned": [True
 PAYMENTS = {"row_id": ["c", "a"], "paid": [1.0, 2.0]}
 
 
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Any:
     sources = {name: str(tmp_path / f"{name}.csv") for name in ("people", "payments")}

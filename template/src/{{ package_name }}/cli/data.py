@@ -103,26 +103,39 @@ def history(options: Options, project: Project) -> Result:
 )
 def adopt(options: Options, project: Project) -> Result:
     """Take over your own data: writes schema.py and [data]."""
+    from datetime import datetime
     from pathlib import Path
 
     from ..data.adopt import adopt
     from ..utils.config import CONFIG_FILE
     from ..utils.paths import PACKAGE
 
+    schema_file = PACKAGE / "preprocessing" / "schema.py"
+    before = {file: file.read_bytes() for file in (schema_file, CONFIG_FILE) if file.exists()}
     adopted = adopt(
         Path(options.file),
         options.target,
         options.key.split(",") if options.key else [],
         options.time,
         options.group,
-        schema_file=PACKAGE / "preprocessing" / "schema.py",
+        schema_file=schema_file,
         config_file=CONFIG_FILE,
     )
     lines = [f"{options.file}: {adopted.task} of {options.target}"]
     lines += [f"  {role:9} {declared}" for _, role, declared in adopted.columns]
     lines += ["Look at these:", *(f"  {note}" for note in adopted.notes)] if adopted.notes else []
-    text, _, _ = ingest(Options(source=None, name=None), project)
-    return "\n".join([*lines, text, "Next: make train"]), vars(adopted), 0
+    try:
+        text, _, _ = ingest(Options(source=None, name=None), project)
+    except BaseException:
+        for file, content in before.items():
+            file.write_bytes(content)
+        raise
+    kept = project.settings.var / "before-adopt" / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    kept.mkdir(parents=True, exist_ok=True)
+    for file, content in before.items():
+        (kept / file.name).write_bytes(content)
+    lines += [text, f"The former schema.py and config.toml are in {kept}", "Next: make train"]
+    return "\n".join(lines), vars(adopted), 0
 
 
 @command(

@@ -14,7 +14,7 @@ from ..utils.errors import UsageError
 from ..utils.paths import project_root
 from .columns import ADDED
 from .declare import column_lines, schema_text, write_settings
-from .infer import infer, is_id, is_names
+from .infer import infer, is_amounts, is_id, is_names
 from .sources import read_table
 from .validation import nullable_type
 
@@ -94,7 +94,7 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
         notes.append(f"--group {ids[0]} would keep rows that share it on one side of the split.")
     if not time and (dates := [name for name in inputs if rows[name].dtype.kind == "M"]):
         notes.append(f"--time {dates[0]} would test on the newest rows, as production will.")
-    notes.append("The limits in schema.py are guesses: check them. git holds the former files.")
+    notes.append("The limits in schema.py are guesses: check them.")
 
     table = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")[:60]
     table = table if table[:1].isalpha() else f"table_{table}".strip("_")
@@ -148,6 +148,9 @@ def _settle_target(rows: pd.DataFrame, target: str, now: dict[str, Any], notes: 
     if distinct < 2:
         what = f"is always {values.iloc[0]}" if len(values) else "has no value"
         raise UsageError(f"The target {target!r} {what}: there is nothing to learn.")
+    if is_amounts(values):
+        said = f"{values.iloc[0]!r} is no number to a program: write all as 1234.5"
+        raise UsageError(f"The target {target!r}: {said}.")
     if is_names(values) or values.dtype.kind == "M":
         said = f"{distinct} different values in {len(values)} rows are no classes"
         raise UsageError(f"The target {target!r}: {said}.")

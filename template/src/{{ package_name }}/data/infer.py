@@ -24,6 +24,7 @@ TEXTS = {
     r"\s*[+-]?(0|[1-9]\d*)\s*": "Int64",
 }
 """What all texts of a column look like, and the type that reads them."""
+AMOUNT = r"\s*[$€£¥]?\s*[+-]?\d+((,\d{3})*(\.\d+)?|(\.\d{3})*(,\d+)?)\s*[$€£¥%]?\s*"
 
 
 def infer(values: pd.Series) -> tuple[pd.Series, str | None]:
@@ -46,6 +47,15 @@ def is_id(name: str) -> bool:
 def is_names(values: pd.Series) -> bool:
     """Tell whether this is text that differs in nearly every row: names, free text."""
     return values.dtype == "str" and values.nunique() * ROWS_PER_TEXT > values.count()
+
+
+def is_amounts(values: pd.Series) -> bool:
+    """Tell whether this is text of numbers as people write them: `2,50`, `$3` or `20%`."""
+    if values.dtype != "str":
+        return False
+    words = values[~values.isin(MISSING_WORDS)]
+    written = words.str.contains("[,$€£¥%]").any()
+    return bool(written and words.str.fullmatch(AMOUNT).all())
 
 
 def categories(values: pd.Series) -> list[str]:
@@ -81,6 +91,8 @@ def _guess(values: pd.Series) -> tuple[str, str | None]:
     doubt = None
     if words.str.fullmatch(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.*").all() and len(words):
         doubt = f"looks like dates; only ISO 8601 is read as such (not {words.iloc[0]!r})"
+    elif is_amounts(words):
+        doubt = f"looks like numbers, but stays text: write them as 1234.5 (not {odd.iloc[0]!r})"
     elif words.str.fullmatch(r"\s*[+-]?0\d.*").any() and not len(odd):
         doubt = "has leading zeros, so it stays text"
     elif 0 < 2 * len(odd) < len(words):
