@@ -386,6 +386,16 @@ def test_rows_lost_and_values_changed_are_told_apart(
     assert kinds == {(None, "rows lost"), ("price", "values changed")}
 
 
+@pytest.mark.parametrize("value", [12_345_678.25, 1_767_225_600.125, 987_654_321_098.5])
+def test_cents_of_large_numbers_count(value: float) -> None:
+    """Nine digits would not reach them: balances in cents, times in seconds."""
+    values = pd.DataFrame({"x": [value]})
+    noisy = values * (1 + 2e-16)
+    assert not noisy.equals(values)
+    assert fingerprint(noisy).digest == fingerprint(values).digest
+    assert compare(fingerprint(values), fingerprint(values + 0.01)).verdict != "identical"
+
+
 def test_noise_of_arithmetic_is_within_tolerance(table: pd.DataFrame) -> None:
     half = table.assign(price=table["price"] + 5e-10 * table["price"].round(-1))
     noisy = half.assign(price=half["price"] * 3 / 3 * (1 + 2e-16))

@@ -27,7 +27,14 @@ from ..utils.errors import UsageError
 BLOCK = 1 << 17  # rows looked at together: what fits in the processor's cache
 SAMPLE = 512  # smallest hashes kept: distinct is exact below this, beyond it within about 10 %
 DECIMALS = 7  # "seven or more": how many decimals are told apart
-TENS = np.array([float(f"1e{power}") for power in range(-300, 309)])
+# What numbers of each decade from 1e-300 on are multiplied by to be rounded: 9 significant digits,
+# but never fewer than thousandths, while a float64 tells them apart, or than whole numbers have.
+SCALES = np.array(
+    [
+        float(f"1e{max(8 - decade, 3 if decade < 12 else 0 if decade < 19 else -300)}")
+        for decade in range(-300, 309)
+    ]
+)
 # What a type is called, however it is stored, and as what it is read.
 TYPES = {
     "bool": "boolean",
@@ -184,10 +191,9 @@ def _floats(values: np.ndarray) -> tuple[np.ndarray, Facts]:
 
 
 def _round(values: np.ndarray) -> np.ndarray:
-    """Round to 9 significant digits; whole numbers keep all, as the integers they may be."""
-    size = np.abs(values)
-    power = np.clip(8 - np.floor(np.log10(size)), np.where(size < 2.0**63, 0, -300), 308)
-    scale = TENS[power.astype(np.int64) + 300]
+    """Round to 9 significant digits, large numbers to thousandths; see `SCALES`."""
+    decades = np.clip(np.floor(np.log10(np.abs(values))), -300, 308)
+    scale = SCALES[decades.astype(np.int64) + 300]
     return np.rint(values * scale) / scale
 
 
