@@ -29,7 +29,12 @@ WANTED = {
     "float64": "a finite number",
     "boolean": "true or false",
     "datetime64[us]": "a date",
+    "str": "a text",
 }
+WHOLE = r"\s*[+-]?(\d{1,18}|[1-8]\d{18})\s*"
+"""Texts that can be had as 64-bit integers."""
+QUOTED = 60
+"""So much of a value is said in a reason."""
 
 Reasons = dict[tuple[int, str], str]
 """What is wrong with a row, by its place and the column."""
@@ -90,7 +95,7 @@ def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFra
         values, target = frame[name], _target(str(column.dtype))
         columns[name] = cast = _cast(values, target)
         lost = cast.isna() & values.notna()
-        if target in WANTED and lost.any():
+        if lost.any():
             said = ~values.astype("str").isin(MISSING_WORDS)
             for row in np.flatnonzero(lost & said).tolist():
                 reasons[row, name] = f"{name} is {_quoted(values.iloc[row])}, not {WANTED[target]}"
@@ -151,7 +156,14 @@ def _cast(values: pd.Series, target: str) -> pd.Series:
     if target == "float64":
         numbers = pd.to_numeric(values, errors="coerce").astype("float64")
         return numbers.where(np.isfinite(numbers))
-    return _whole(pd.to_numeric(values, errors="coerce", dtype_backend="numpy_nullable"))
+    numbers = pd.to_numeric(values, errors="coerce", dtype_backend="numpy_nullable")
+    whole = _whole(numbers)
+    if (lost := whole.isna() & numbers.notna()).any():
+        # One decimal point or word among them, and pandas makes floats of all.
+        texts = values[lost].astype("str")
+        exact = pd.to_numeric(texts[texts.str.fullmatch(WHOLE)])
+        whole[exact.index] = exact
+    return whole
 
 
 def _whole(numbers: pd.Series) -> pd.Series:
@@ -165,6 +177,8 @@ def _whole(numbers: pd.Series) -> pd.Series:
 
 def _as_text(values: pd.Series) -> pd.Series:
     """Text as it is, whole numbers without a decimal point, and the empty text as missing."""
+    if values.dtype == object:  # or pandas would write out what is no single value
+        values = values.mask(values.map(type).isin([list, dict, np.ndarray]))
     if pd.api.types.is_float_dtype(values):
         whole = _whole(values)
         if whole.notna().sum() == values.notna().sum():
@@ -221,4 +235,5 @@ def _asked(check: pa.Check, typed: pd.DataFrame, column: str | None = None) -> p
 
 
 def _quoted(value: object) -> str:
-    return repr(value) if isinstance(value, str) else str(value)
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."

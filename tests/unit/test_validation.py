@@ -1,0 +1,40 @@
+"""What a column may hold beside its own type."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from slipway_template.data.validation import Screened, screen
+
+ID = 123456789012345678
+
+
+def screened(values: list[Any] | pd.Series, kind: object) -> Screened:
+    schema = pa.DataFrameSchema({"x": pa.Column(kind)})
+    return screen(pd.DataFrame({"x": values}), schema)
+
+
+@pytest.mark.parametrize("odd", ["1.0", "abc", "NA", None, "1.5", "9" * 20])
+def test_an_odd_text_among_long_integers_spoils_none_of_them(odd: str | None) -> None:
+    found = screened([str(ID), odd, f" +{ID + 1} ", "-8999999999999999999"], int)
+    good = found.good["x"].tolist()
+    assert [value for value in good if value != 1] == [ID, ID + 1, -8999999999999999999]
+    assert found.bad["row"].tolist() == ([] if odd == "1.0" else [1])
+
+
+def test_bytes_are_read_as_text_and_lists_are_none() -> None:
+    found = screened([b"heron", "wren", ["gull"], np.array([1, 2])], str)
+    assert found.good["x"].tolist() == ["heron", "wren"]
+    assert found.bad["reason"].tolist() == [
+        "x is ['gull'], not a text",
+        "x is [1 2], not a text",
+    ]
+
+
+def test_a_long_value_is_cut_in_the_reason() -> None:
+    (reason,) = screened(["z" * 10_000], float).bad["reason"]
+    assert reason.startswith("x is 'zzz")
+    assert len(reason) < 100
