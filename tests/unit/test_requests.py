@@ -8,10 +8,11 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
-from slipway_template.data.columns import describe
+from slipway_template.data.columns import Columns, describe
+from slipway_template.data.validation import MISSING
 from slipway_template.service.answer import Refusal
 from slipway_template.service.predict import Service
-from slipway_template.service.requests import request_model
+from slipway_template.service.requests import request_model, to_arrays
 from slipway_template.service.scoring import askable
 from slipway_template.utils.config import Roles
 from slipway_template.utils.config import Service as Limits
@@ -26,6 +27,17 @@ CHECKS: dict[str, tuple[str, Any, Any]] = {
 }
 
 
+ROLES = Roles(target="churned", key=["row_id"])
+
+
+def made(schema: pa.DataFrameSchema, columns: Columns) -> Service:
+    answerer: Any = SimpleNamespace(
+        versions=None, metrics=None, settings=Limits(), answer=None, quick=None
+    )
+    form = request_model(schema, columns, ROW, 10)
+    return Service(answerer, form, askable(schema, columns), answerer)
+
+
 @pytest.mark.parametrize("checked", CHECKS)
 def test_every_check_of_the_schema_holds_at_the_door(checked: str) -> None:
     declared = {
@@ -35,15 +47,48 @@ def test_every_check_of_the_schema_holds_at_the_door(checked: str) -> None:
     schema = pa.DataFrameSchema(
         {"row_id": pa.Column("string"), **declared, "churned": pa.Column("bool")}
     )
-    columns = describe(schema, Roles(target="churned", key=["row_id"]))
-    answerer: Any = SimpleNamespace(
-        versions=None, metrics=None, settings=Limits(), answer=None, quick=None
-    )
-    form = request_model(schema, columns, ROW, 10)
-    service = Service(answerer, form, askable(schema, columns), answerer)
+    columns = describe(schema, ROLES)
+    service = made(schema, columns)
 
     assert len(service._checked(json.dumps(ROW).encode())) == 1
     with pytest.raises(Refusal) as refused:
         service._checked(json.dumps({"rows": [ROW, ROW | {checked: CHECKS[checked][2]}]}).encode())
     assert refused.value.code == 422
     assert checked in str(refused.value.detail)
+
+
+ODD: dict[str, tuple[list[str], list[str]]] = {
+    "since": (
+        ['"2024-03-01"', '"2024-03-01 10:00"', '"9999-12-31T23:59:59"', '"0001-01-01T00:00Z"'],
+        ['"20240301"', '"2024"', "1709251200", '""', '"0001-01-01T00:00:00+14:00"',
+         '"9999-12-31T23:59:59-12:00"'],
+    ),
+    "row_id": (["9223372036854775807"], ["9" * 30]),
+    "items": (["0", "-9223372036854775808"], ["9" * 400, "-" + "9" * 30]),
+    "age": (["1e300", "9" * 30], ["9" * 400]),
+    "plan": (['"basic"', '"never seen"'], ['""']),
+    "note": (['""', "null"], ["1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_value_no_model_could_take_is_refused_by_name(name: str) -> None:
+    kinds = {"row_id": "int64", "since": "datetime64[us]", "plan": "string", "age": "float64"}
+    declared = {one: pa.Column(kind) for one, kind in (kinds | {"items": "int64"}).items()}
+    declared |= {"note": pa.Column("string", nullable=True), "churned": pa.Column("bool")}
+    columns = describe(schema := pa.DataFrameSchema(declared), ROLES)
+    service = made(schema, columns)
+    good, bad = ([_with(name, value) for value in values] for values in ODD[name])
+    for body in good:
+        (row,) = service._checked(body)
+        arrays = to_arrays({one: [row.get(one)] for one in columns.inputs}, columns)
+        assert arrays["note"].tolist() == [MISSING]
+    for body in bad:
+        with pytest.raises(Refusal) as refused:
+            service._checked(body)
+        assert (refused.value.code, refused.value.detail[0]["loc"][-1]) == (422, name), body
+
+
+def _with(name: str, value: str) -> bytes:
+    row = {one: json.dumps(sent) for one, sent in (ROW | {"row_id": 1}).items()} | {name: value}
+    return f'{{"rows": [{{{", ".join(f"{json.dumps(n)}: {v}" for n, v in row.items())}}}]}}'.encode()

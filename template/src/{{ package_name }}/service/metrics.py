@@ -122,7 +122,7 @@ class Metrics:
         values = [one.values for one in batches]
         for name in values[0]:
             column = list(chain.from_iterable(map(itemgetter(name), values)))
-            if missing := column.count(None):
+            if missing := column.count(None) + column.count(""):
                 self.figure("missing_values", version, name).inc(missing)
             if known := self._known.get(name):
                 unknown = len(column) - missing - sum(map(known.__contains__, column))

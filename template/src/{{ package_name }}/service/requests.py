@@ -6,8 +6,18 @@ from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pandera.pandas as pa
-from pydantic import BaseModel, Field, Strict, create_model, model_validator, with_config
+from pydantic import (
+    BaseModel,
+    Field,
+    GetPydanticSchema,
+    Strict,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+    with_config,
+)
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core.core_schema import chain_schema, str_schema
 from typing_extensions import TypedDict
 
 from ..data.columns import Columns, Kind, categories, kind_of, limits
@@ -17,13 +27,20 @@ from ..training.graph import Arrays
 Row = dict[str, Any]
 """What was sent of a row, checked. Inputs that may be missing may be absent."""
 
+DAY = str_schema(pattern=r"^\d{4}-\d\d-\d\d")
+"""How a date begins: pydantic takes digits alone for seconds since 1970."""
 TYPES: dict[str, Any] = {
     "flag": Annotated[bool, Strict()],
     "category": Annotated[str, Strict()],
-    "date": datetime,
+    "date": Annotated[
+        datetime,
+        Field(ge=datetime.min.replace(tzinfo=UTC), le=datetime.max.replace(tzinfo=UTC)),
+        GetPydanticSchema(lambda source, handler: chain_schema([DAY, handler(source)])),
+        WithJsonSchema({"type": "string", "format": "date-time"}),
+    ],
 }
 NUMBER = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-WHOLE = Annotated[int, Strict()]
+WHOLE = Annotated[int, Strict(), Field(ge=-(2**63), le=2**63 - 1)]
 
 
 LIMITS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
@@ -56,8 +73,9 @@ def request_model(
             fields[name] = NotRequired[Annotated[Any, SkipJsonSchema()]]
         elif column.nullable or name not in columns.kinds:
             fields[name] = NotRequired[kind | None]
-        else:
-            fields[name] = kind
+        else:  # an empty text is a missing one
+            text = kind_of(column.dtype) == "category"
+            fields[name] = Annotated[kind, Field(min_length=1)] if text else kind
     described = with_config(extra="forbid", json_schema_extra={"example": example})
     row: Any = described(TypedDict("Row", fields))  # type: ignore[operator]  # known only now
     rows = (list[row], Field(min_length=1, max_length=max_rows))
