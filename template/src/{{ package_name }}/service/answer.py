@@ -1,5 +1,6 @@
 """From checked rows to recorded answers, one micro-batch at a time."""
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -15,6 +16,8 @@ from .metrics import Batch, Metrics
 from .requests import Row, to_arrays
 from .scoring import Scorer
 from .versions import Answering, Versions
+
+log = logging.getLogger(__name__)
 
 SHADOW = "shadow"
 RETRY_SECONDS = 10
@@ -67,8 +70,19 @@ class Answerer:
     def answer(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
         """Return the body of each answer, or the refusal where an answer is not finite.
 
-        Refusal where the journal took none of it.
+        Refusal where the journal took none of it. Where one of several can't be answered, the
+        others still are.
         """
+        try:
+            return self._answered(requests)
+        except Refusal:
+            raise
+        except Exception as error:  # noqa: BLE001 - told to the one who asked
+            if len(requests) == 1:
+                return [error]
+            return [answer for one in requests for answer in self.answer([one])]
+
+    def _answered(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
         now = self.versions.now
         asked = [[self._asked(row, now) for row in rows] for rows in requests]
         every = [one for rows in asked for one in rows]
@@ -80,7 +94,12 @@ class Answerer:
         made: dict[str, Made] = {}
         for assigned, theirs in groups.items():
             if scorer := now.champion if assigned == CHAMPION else now.challenger:
-                made |= self._predict(scorer, assigned, theirs)
+                try:
+                    made |= self._predict(scorer, assigned, theirs)
+                except Exception as error:
+                    if assigned != SHADOW:
+                        raise
+                    log.warning("the shadow, version %s, failed: %r", scorer.version, error)
         try:
             self.journal.write([entry for entry, _ in made.values()])
         except JournalError as error:
