@@ -238,6 +238,28 @@ def test_a_note_that_can_not_be_written_is_told(journal: Journal) -> None:
         journal.write([entry("a")])
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_journal_that_was_taken_away_begins_anew(
+    journal: Journal, caplog: pytest.LogCaptureFixture, anew: bool
+) -> None:
+    cut = {"unit": "before\x00behind"}  # takes the other way
+    file = Path(str(journal.engine.url.database))
+    journal.write([entry("a")])
+    journal.write([entry("b", **cut)])
+    journal.finish()
+    assert names(journal) == [["a", "b"]]
+    for path in file.parent.glob("journal.db*"):
+        if path.is_file():
+            path.unlink()
+    if anew:  # or put back from a backup
+        Journal(f"sqlite:///{file}", 30)
+    journal.write([entry("c")])
+    journal.finish()
+    journal.write([entry("d", **cut)])
+    assert names(Journal(f"sqlite:///{file}", 30)) == [["c", "d"]]
+    assert caplog.text.count(f"{file} was taken away: it begins anew") == 1
+
+
 def test_judged_predictions_come_with_what_came_of_them(journal: Journal) -> None:
     b, a, c, d = timed(("b", 2.0), ("a", 2.0), ("c", 3.0), ("d", 0.0))
     journal.write([b, a._replace(unit="u"), c, d])
@@ -422,6 +444,19 @@ def test_an_export_has_a_column_for_each_input(
     )
     found = pd.read_parquet(tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv"])
+def test_a_column_that_is_filled_late_or_added_is_exported(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(journals, "ROWS_AT_ONCE", 1)
+    inputs = ['{"x": null, "y": null, "w": 1}', '{"x": 1, "y": "a"}', '{"x": 1.5, "y": null}']
+    journal.write([entry(f"p{place}", inputs=text) for place, text in enumerate(inputs)])
+    assert journals.export(journal, path := tmp_path / name, since=0) == 3
+    found = pd.read_csv(path) if name.endswith("csv") else pd.read_parquet(path)
+    wanted = {"x": [-1, 1, 1.5], "y": [-1, "a", -1], "w": [1, -1, -1]}
+    assert found[["x", "y", "w"]].astype(object).fillna(-1).to_dict("list") == wanted
 
 
 def test_an_input_called_like_what_is_told_keeps_its_values(journal: Journal) -> None:

@@ -95,4 +95,7 @@ def export(options: Options, project: Project) -> Result:
 
     since = time.time() - 86_400 * options.days
     rows = export(project.journal, Path(options.output), since)
-    return f"{rows:,} predictions in {options.output}", {"rows": rows, "output": options.output}, 0
+    text = f"{rows:,} predictions in {options.output}"
+    if not rows:
+        text = f"No predictions were made in that time: {options.output} was not written."
+    return text, {"rows": rows, "output": options.output}, 0

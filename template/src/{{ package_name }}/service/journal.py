@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow
 import sqlalchemy as sql
 from pydantic_core import from_json, to_json
 from sqlalchemy.exc import SQLAlchemyError
@@ -109,7 +110,7 @@ class Journal:
             self.engine = sql.create_engine(url)
             if self.embedded:
                 sql.event.listen(self.engine, "connect", _tune)
-            META.create_all(self.engine)
+            self._make_tables()
         except (SQLAlchemyError, ImportError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(
@@ -120,6 +121,17 @@ class Journal:
         self._writer: Any = None
         self._noted = Path(f"{self.engine.url.database}.intake")
         self._intake = Intake(self._noted) if self.embedded and LOCKS else None
+
+    def _make_tables(self) -> None:
+        META.create_all(self.engine)
+        self._file = self._file_now()
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Return what tells the database's file from another one of its name."""
+        with contextlib.suppress(OSError):
+            about = Path(str(self.engine.url.database)).stat()
+            return about.st_dev, about.st_ino
+        return None
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add predictions, all or none; after a JournalError none of them is in."""
@@ -146,6 +158,11 @@ class Journal:
         """Move what was noted into the database; what a crash of the machine spoilt goes aside."""
         if not self._intake:
             return
+        if self._file_now() != self._file:  # or all that follows went into a file without a name
+            self.engine.dispose()
+            self._writer = None
+            self._make_tables()
+            log.warning("%s was taken away: it begins anew", self.engine.url.database)
         for lines in self._intake.lines():
             try:
                 self._move(lines)
@@ -265,12 +282,22 @@ def export(journal: Journal, output: Path, since: float) -> int:
 
     Each input has a column of its own.
     """
-    count = 0
+    columns, count = pyarrow.table({}), 0
     with appearing(output) as write:
+        for entries in journal.read(since):  # what is null in one piece has a type in another
+            columns = _together(columns, _table(entries))[:0]
         for entries in journal.read(since):
-            write(flat(entries))
+            write(_together(columns, _table(entries)).cast(columns.schema))
             count += len(entries)
     return count
+
+
+def _table(entries: Sequence[Entry]) -> pyarrow.Table:
+    return pyarrow.Table.from_pandas(flat(entries), preserve_index=False)
+
+
+def _together(*tables: pyarrow.Table) -> pyarrow.Table:
+    return pyarrow.concat_tables(tables, promote_options="permissive")
 
 
 def flat(entries: Sequence[Entry]) -> pd.DataFrame:
