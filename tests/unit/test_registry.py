@@ -241,7 +241,11 @@ def test_a_model_is_downloaded_once_and_again_when_it_changed(
     (cache / "file").write_text("damaged")
     registry.fetch(known, settings)
     assert (cache / "file").read_text() == "file"
+    (cache / "file").write_text("damaged")
     file.unlink()
+    with pytest.raises(GateRefused, match=r"can't be loaded: .* holds no files; is the artifact"):
+        registry.fetch(known, settings)
+    (cache / "file").write_text("file")
     file.parent.rmdir()
     registry.fetch(known, settings)  # it is still here
     with pytest.raises(GateRefused, match=r"^Version 6 can't be loaded: .*m-gone"):

@@ -3,8 +3,10 @@
 import hashlib
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import pandera.pandas as pa
 from mlflow import MlflowClient
@@ -15,6 +17,8 @@ from ..utils.errors import Stop
 from .scoring import Scorer, load_scorer
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS, LONGEST_SECONDS = 60, 3_600
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Answering:
         return registry.CHALLENGER if place < share else registry.CHAMPION
 
 
+class Refused(NamedTuple):
+    """A version that did not answer, and when it is tried again: it may have been the network."""
+
+    version: int
+    until: float
+    wait: float
+
+
 class Versions:
     """Looks after the aliases. A version that fails to load or to prove itself never answers.
 
@@ -52,7 +64,7 @@ class Versions:
         self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
     ) -> None:
         self.client, self.settings, self.schema = client, settings, schema
-        self.refused: dict[str, int] = {}
+        self.refused: dict[str, Refused] = {}
         self.now = Answering(load_scorer(client, settings, schema), None)
         self.look()
 
@@ -79,14 +91,20 @@ class Versions:
 
     def _scorer(self, alias: str, present: Scorer | None) -> Scorer | None:
         """Return the scorer of an alias: the present one, a new one, None where there is none."""
-        found = registry.alias(self.client, alias)
+        found, before = registry.alias(self.client, alias), self.refused.pop(alias, None)
         if found is None:
             return None
-        if found.version in {present and present.version, self.refused.get(alias)}:
+        if present and found.version == present.version:
             return present
+        wait: float = RETRY_SECONDS
+        if before and found.version == before.version:
+            if time.monotonic() < before.until:
+                self.refused[alias] = before
+                return present
+            wait = min(2 * before.wait, LONGEST_SECONDS)
         try:
             return load_scorer(self.client, self.settings, self.schema, found.version)
         except Stop as reason:
-            self.refused[alias] = found.version
+            self.refused[alias] = Refused(found.version, time.monotonic() + wait, wait)
             log.error("%s %s does not answer: %s", alias, found.version, reason)  # noqa: TRY400 - the reason says it all
             return present

@@ -125,10 +125,12 @@ def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) 
 def _download(source: str, cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-        local = mlflow.artifacts.download_artifacts(source, dst_path=folder)
+        local = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
+        if not any(local.iterdir()):  # all that MLflow says of a folder that is away
+            raise FileNotFoundError(f"{source} holds no files; is the artifact store there?")
         shutil.rmtree(cache, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process was first
-            Path(local).rename(cache)
+            local.rename(cache)
 
 
 def record(run_id: str) -> Record:
