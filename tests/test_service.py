@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,25 @@ def test_several_workers_answer_and_their_figures_add_up(trained: Project, sent:
         figures = service.get("/metrics").body
     line = next(line for line in figures.splitlines() if line.startswith("requests_total"))
     assert float(line.split()[-1]) == count == len(journal(trained))
+
+
+def test_a_service_says_where_it_answers_and_workers_end_with_their_parent(
+    trained: Project,
+) -> None:
+    with serving(trained, "--workers", "2") as service:
+        wait_for(lambda: "Answering at" in service.log.read_text())
+        assert service.log.read_text().count(f"Answering at {service.url} with version 1;") == 1
+        port = service.url.rpartition(":")[2]
+        assert f"{port} can't be used" in trained.cli("serve", "--port", port, code=2).stderr
+        service.process.kill()  # the parent alone
+        service.process.wait()
+        wait_for(lambda: not answers(service))
+
+
+def answers(service: Service) -> bool:
+    with suppress(OSError):
+        return service.get("/health/live").code == 200
+    return False
 
 
 def test_ten_thousand_broken_bodies_crash_nothing(trained: Project, sent: list[Row]) -> None:

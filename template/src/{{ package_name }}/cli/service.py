@@ -1,6 +1,9 @@
 """The commands that answer, and those that go back to past answers."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .command import Options, Project, Result, argument, command, needs
 
@@ -14,17 +17,33 @@ from .command import Options, Project, Result, argument, command, needs
 def serve(options: Options, project: Project) -> Result:
     """Answer predictions over HTTP."""
     needs("service.app", "a service", "delivery=both")
-    from ..service.server import serve
-    from ..utils.environment import ENDPOINT
+    with _ends_at_once():
+        from ..service.server import serve
+        from ..utils.environment import ENDPOINT
 
-    settings, host, port = project.settings, options.host, options.port
-    if ENDPOINT in os.environ:
-        from ..training.sagemaker import need_journal, take_secret
+        settings, host, port = project.settings, options.host, options.port
+        if ENDPOINT in os.environ:
+            from ..training.sagemaker import need_journal, take_secret
 
-        settings, host, port = take_secret(), "0.0.0.0", 8080  # noqa: S104 - as AWS wants it
-        need_journal(settings)
-    serve(settings, host, port, options.workers)
+            settings, host, port = take_secret(), "0.0.0.0", 8080  # noqa: S104 - as AWS wants it
+            need_journal(settings)
+        serve(settings, host, port, options.workers)
     return "", {}, 0
+
+
+@contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Let the process end when it is told to: an exception may get lost in what it does just then.
+
+    While uvicorn answers it takes the signals itself, and hands them on when all is answered.
+    """
+    stops = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(one, lambda *_: os._exit(0)) for one in stops]
+    try:
+        yield
+    finally:
+        for one, handler in zip(stops, before, strict=True):
+            signal.signal(one, handler)
 
 
 @command(

@@ -1,11 +1,18 @@
 """Starts the REST service on a port of its own, in one process or several."""
 
 import contextlib
+import errno
 import gc
+import json
+import multiprocessing
 import os
+import signal
 import socket
+import sys
 import tempfile
+import threading
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -34,20 +41,25 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")
+    operating = settings.service.operating_port
+    if operating == port:
+        raise UsageError(f"--port {port} is [service] operating_port too: choose another one.")
     with contextlib.ExitStack() as opened:
-        ports = {"--port": port, "[service] operating_port": settings.service.operating_port}
+        ports = {"--port": port, "[service] operating_port": operating}
         listeners = [
             opened.enter_context(_bind(host, one, name))
             for name, one in ports.items()
             if one is not None
         ]
+        app = create_worker(settings)  # whatever is wrong shows here, once
+        address = listeners[0].getsockname()[:2]
+        threading.Thread(target=_announce, args=address, daemon=True).start()
         if workers == 1:
-            uvicorn.Server(configured(create_worker(settings), workers=1)).run(listeners)
+            uvicorn.Server(configured(app, workers=1)).run(listeners)
             return
         # What the workers add up for /metrics:
         figures = opened.enter_context(tempfile.TemporaryDirectory())
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
-        create_worker(settings)  # whatever is wrong shows here, once
         several = configured(f"{__name__}:create_worker", factory=True, workers=workers)
         Multiprocess(several, listeners).run()
 
@@ -59,16 +71,38 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # now, or another service could have the port as well
     except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"{host}:{port} can't be used: {error}. Change {name}.") from None
+        reason = getattr(error, "strerror", None) or "ports end at 65535"
+        if getattr(error, "errno", errno.EACCES) not in {errno.EADDRINUSE, errno.EACCES}:
+            name = "--host"
+        raise UsageError(f"{host}:{port} can't be used: {reason}. Change {name}.") from None
     return listener
+
+
+def _announce(host: str, port: int) -> None:
+    """Say where answers are to be had, once the first one is."""
+    with contextlib.suppress(OSError, HTTPException):  # stopped before
+        ask = HTTPConnection(host, port)
+        ask.request("GET", "/model")
+        version = json.load(ask.getresponse())["version"]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        said = f"Answering at {url} with version {version}; {url}/docs says how to ask."
+        sys.stderr.write(f"{said} Ctrl-C stops it.\n")
 
 
 def create_worker(settings: Settings | None = None) -> Service:
     """Return the service for one process; uvicorn calls this in each of several."""
+    if parent := multiprocessing.parent_process():  # nobody else would stop this one
+        threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     settings = settings or config.load()
     app = create_app(tracking.connect(settings), settings, Rows.to_schema())
     gc.collect()
     gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
     return app
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
