@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any, get_args
 
 import fastapi_offline
 import pandera.pandas as pa
 from fastapi import FastAPI, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from mlflow import MlflowClient
@@ -24,7 +25,7 @@ from ..training.registry import CHALLENGER, CHAMPION
 from ..utils import environment
 from ..utils.config import Settings
 from ..utils.paths import PACKAGE
-from .answer import Answerer
+from .answer import RETRY_SECONDS, Answerer
 from .journal import Journal, open_journal
 from .metrics import Metrics
 from .predict import Service
@@ -35,13 +36,25 @@ from .versions import Versions
 PAGE = Path(__file__).with_name("page.html")
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")
 """Its scripts and styles, which FastAPI's own page fetches from another host."""
-REFUSALS: dict[int | str, dict[str, str]] = {
-    401: {"description": "The API key is missing or wrong."},
-    413: {"description": "The body is too large."},
-    422: {"description": "A field is wrong; it is named."},
-    500: {"description": "The model's answer is not finite, so it is not sent."},
-    503: {"description": "Too much load, or no record of the prediction: see Retry-After."},
+
+
+class Refused(BaseModel):
+    """Why there is no answer."""
+
+    detail: str | list[dict[str, Any]]
+
+
+WHY = {
+    401: "The API key is missing or wrong.",
+    413: "The body is too large.",
+    422: "A field is wrong; it is named.",
+    500: "The model's answer is not finite, so it is not sent.",
+    503: "Too much load, or no record of the prediction: see Retry-After.",
 }
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "model": Refused} for code, text in WHY.items()
+}
+REFUSALS[503]["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "number"}}}
 
 
 class Prediction(BaseModel):
@@ -98,6 +111,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     metrics = Metrics(versions.now.champion, schema, limits.latency_budget_ms)
     answerer = Answerer(versions, journal, metrics, columns)
     form = request_model(schema, columns, example_row(schema, columns), limits.max_rows)
+    (row,) = get_args(form.model_fields["rows"].annotation)
 
     app = FastAPI(
         title=versions.now.champion.name,
@@ -111,7 +125,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     key = [Security(APIKeyHeader(name="X-API-Key"))] if limits.api_key else []
 
     @app.post("/predict", responses=REFUSALS, dependencies=key)
-    async def predict(body: form) -> Answer:  # type: ignore[valid-type]  # made above
+    async def predict(body: form | row) -> Answer:  # type: ignore[valid-type]  # made above
         """Predict one row, or several (`{"rows": […]}`)."""
         raise NotImplementedError  # described here, answered by Service
 
@@ -120,12 +134,13 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
         """Tell that the process runs."""
         return {"status": "alive"}
 
-    @app.get("/health/ready")
+    @app.get("/health/ready", responses={503: REFUSALS[503]})
     async def ready() -> JSONResponse:
         """Tell whether predictions are answered: a model is loaded and the journal takes them."""
         if answerer.writable:
             return JSONResponse({"status": "ready"})
-        return JSONResponse({"detail": "The journal takes no predictions."}, 503)
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        return JSONResponse({"detail": "The journal takes no predictions."}, 503, headers)
 
     @app.get("/model")
     async def model() -> Standing:
@@ -142,7 +157,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
             challenger=now.challenger.version if now.challenger else None,
         )
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def figures() -> Response:
         """Return the figures of the service for Prometheus."""
         now = versions.now

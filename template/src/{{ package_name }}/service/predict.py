@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from contextlib import suppress
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pandera.pandas as pa
@@ -33,6 +33,12 @@ NOTE_SECONDS = 0.01
 """So long the figures of a request wait for those of others, to be noted together."""
 LISTENS = 4
 """Who sends more than so many times what is allowed is cut off."""
+MOST_TOLD = 100
+"""Of all that is wrong with a request."""
+PLAIN_JSON = (
+    ". Send plain JSON in UTF-8: no byte order mark, not compressed, and over HTTP/1.1 (a client "
+    "that asks to upgrade to HTTP/2, as Java's does by default, loses the body)"
+)
 CLOSED = (
     "Not at this port, or not for callers from elsewhere: see [service] operating_port in "
     "config.toml."
@@ -56,7 +62,8 @@ class Service:
         self.limits = limits = answerer.settings
         waits = limits.queue, limits.timeout_seconds
         self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
-        self.key = limits.api_key.get_secret_value().encode() if limits.api_key else None
+        # A secret from a file ends in a newline, which no header can hold.
+        self.key = limits.api_key.get_secret_value().strip().encode() if limits.api_key else None
         self.most_bytes = int(limits.max_megabytes * 1e6)
         self.simple = checks_all(asked)
         self.noting = False
@@ -107,7 +114,7 @@ class Service:
             raise Refusal(503, "Too much load; try again in a second.")
         if self.key is not None:
             sent = dict(scope["headers"]).get(b"x-api-key", b"")
-            if not secrets.compare_digest(sent, self.key):
+            if not (sent and secrets.compare_digest(sent, self.key)):
                 raise Refusal(401, "The header X-API-Key is missing or wrong.")
         rows = self._checked(await self._body(receive))
         try:
@@ -144,11 +151,18 @@ class Service:
         except ValidationError as error:
             # What was sent is not sent back, as it may be no text.
             wrong = error.errors(include_url=False, include_context=False, include_input=False)
-            raise Refusal(422, [{**one, "loc": ["body", *one["loc"]]} for one in wrong]) from None
+            told: list[dict[str, Any]] = [
+                {**one, "loc": ["body", *one["loc"]]} for one in wrong[:MOST_TOLD]
+            ]
+            if wrong[0]["type"] == "json_invalid":
+                told[0]["msg"] += PLAIN_JSON
+            if len(wrong) > MOST_TOLD:
+                told[-1]["msg"] += f" (and {len(wrong) - MOST_TOLD:,} more)"
+            raise Refusal(422, told) from None
         if not self.simple:
             bad = screen(pd.DataFrame(rows, columns=list(self.asked.columns)), self.asked).bad
             if len(bad):
-                raise Refusal(422, bad[["row", "reason"]].to_dict("records"))
+                raise Refusal(422, bad[["row", "reason"]].head(MOST_TOLD).to_dict("records"))
         return rows
 
 
