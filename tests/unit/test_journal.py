@@ -453,8 +453,9 @@ def test_a_column_that_is_filled_late_or_added_is_exported(
     monkeypatch.setattr(journals, "ROWS_AT_ONCE", 1)
     inputs = ['{"x": null, "y": null, "w": 1}', '{"x": 1, "y": "a"}', '{"x": 1.5, "y": null}']
     journal.write([entry(f"p{place}", inputs=text) for place, text in enumerate(inputs)])
-    assert journals.export(journal, path := tmp_path / name, since=0) == 3
-    found = pd.read_csv(path) if name.endswith("csv") else pd.read_parquet(path)
+    assert journals.export(journal, tmp_path / name, since=0) == 3
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    found = read(tmp_path / name)
     wanted = {"x": [-1, 1, 1.5], "y": [-1, "a", -1], "w": [1, -1, -1]}
     assert found[["x", "y", "w"]].astype(object).fillna(-1).to_dict("list") == wanted
 

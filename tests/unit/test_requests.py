@@ -91,4 +91,4 @@ def test_a_value_no_model_could_take_is_refused_by_name(name: str) -> None:
 
 def _with(name: str, value: str) -> bytes:
     row = {one: json.dumps(sent) for one, sent in (ROW | {"row_id": 1}).items()} | {name: value}
-    return f'{{"rows": [{{{", ".join(f"{json.dumps(n)}: {v}" for n, v in row.items())}}}]}}'.encode()
+    return f"{{{', '.join(f'{json.dumps(one)}: {sent}' for one, sent in row.items())}}}".encode()
