@@ -7,9 +7,14 @@ RESOURCES = PACKAGE / "resources"
 
 
 def project_root() -> Path:
-    """Return the nearest folder from here upwards that holds a pyproject.toml, else this one."""
+    """Return the folder of the project.
+
+    It is the one whose `src/` holds this package, from wherever it is called. A package installed
+    from a wheel goes by the nearest folder from here upwards that holds a pyproject.toml, else by
+    this one.
+    """
     here = Path.cwd()
-    folders = [here, *here.parents]
+    folders = [PACKAGE.parent.parent, here, *here.parents]
     return next((folder for folder in folders if (folder / "pyproject.toml").exists()), here)
 
 
