@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PlainSerializer, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    SettingsConfigDict,
+)
 
 from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
@@ -34,9 +39,9 @@ Source = Annotated[str, PlainSerializer(without_password)]
 
 
 class Section(BaseModel):
-    """A section of the file: frozen, and an unknown key is an error."""
+    """A section of the file: frozen; an unknown key is an error, as is a number that is none."""
 
-    model_config = {"frozen": True, "extra": "forbid"}
+    model_config = {"frozen": True, "extra": "forbid", "allow_inf_nan": False}
 
 
 class Roles(Section):
@@ -112,7 +117,7 @@ class Training(Section):
     """Every random generator of a run gets its own stream from this one number."""
     rules: list[str] = []
     """Names of the rules of estimators/rules.py that correct the model, in order."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1_024)
     """With one thread the same model comes out on any machine, to the bit."""
     golden_rows: int = Field(default=300, ge=10)
     """Rows whose predictions are stored with a version, to be compared when it is loaded."""
@@ -266,6 +271,17 @@ class Paths(Section):
     """A folder or object-store URI for the tables; `<var>/tables` where not said."""
 
 
+class Environment(EnvSettingsSource):
+    """The environment. What should be JSON and is none is left for the section to refuse."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """Read a list, a table or a section."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
 class Settings(BaseSettings):
     """All settings of the project."""
 
@@ -274,7 +290,7 @@ class Settings(BaseSettings):
         extra="forbid",
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        toml_file=CONFIG_FILE,
+        env_ignore_empty=True,  # compose makes them of variables that are not set
     )
 
     data: Data
@@ -290,10 +306,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: Any, init_settings: Any, env_settings: Any, *_: Any, **__: Any
+        cls, settings_cls: Any, init_settings: Any, *_: Any, **__: Any
     ) -> tuple[Any, ...]:
         """Read what is passed in first, then the environment, then the file; nothing else."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        said = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8-sig"))
+        file = InitSettingsSource(settings_cls, said)
+        return init_settings, Environment(settings_cls), file
 
     @property
     def var(self) -> Path:
@@ -314,25 +332,48 @@ def load() -> Settings:
     """
     if not CONFIG_FILE.exists():
         raise UsageError(f"The settings file {CONFIG_FILE} is missing; get it back from git.")
-    for name in os.environ:
-        section = name.lower().removeprefix(PREFIX).partition("__")[0]
-        if name.lower().startswith(PREFIX) and section not in Settings.model_fields:
-            raise UsageError(f"The environment: {name} names [{section}], which is no section.")
+    _check_names()
     try:
         return Settings()  # type: ignore[call-arg]  # the file and the environment fill it
+    except UnicodeDecodeError:
+        raise UsageError(f"{CONFIG_FILE} is not in UTF-8; save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{CONFIG_FILE} is no valid TOML: {error}") from None
     except ValidationError as error:
         raise UsageError("\n".join(_explain(detail) for detail in error.errors())) from None
 
 
+def _check_names() -> None:
+    """Refuse variables that name no section, or a setting with one underscore instead of two."""
+    fields = {name: field.annotation for name, field in Settings.model_fields.items()}
+    keys = {
+        f"{PACKAGE.name}_{section}_{key}"
+        for section, kind in fields.items()
+        for key in getattr(kind, "model_fields", ())
+    }
+    for name in os.environ:
+        section = name.lower().removeprefix(PREFIX).partition("__")[0]
+        if not name.lower().startswith(PREFIX):
+            if name.lower().replace("__", "_") in keys:
+                raise UsageError(f"The environment: {name} lacks an underscore: settings take two.")
+        elif section not in fields:
+            raise UsageError(f"The environment: {name} names [{section}], which is no section.")
+
+
 def _explain(detail: Any) -> str:
     section, *key = [str(part) for part in detail["loc"]]
-    place = f"[{section}] {'.'.join(key)}" if key else f"[{section}]"
+    place, said = f"[{section}] {'.'.join(key)}".rstrip(), detail["msg"]
+    path = PREFIX + "__".join([section, *key, ""]).lower()
+    ways = {f"{name}__".lower(): name for name in os.environ if name.lower().startswith(PREFIX)}
+    names = [name for way, name in ways.items() if way.startswith(path) or path.startswith(way)]
+    origin = " and ".join(names) or "config.toml"
     if detail["type"] == "extra_forbidden":
-        return f"config.toml (or the environment): {place} is no known setting."
+        return f"{origin}: {place} is no known setting."
     if detail["type"] == "missing":
         return f"config.toml: {place} is missing."
     if isinstance(detail["input"], dict):  # a whole section, which may hold a password
-        return f"config.toml (or the environment): {place}: {detail['msg']}."
-    return f"config.toml (or the environment): {place} is {detail['input']!r}: {detail['msg']}."
+        return f"{origin}: {place}: {said}."
+    if names and detail["type"] in {"list_type", "dict_type", "model_type"}:
+        said += """. Write JSON: a list as ["a", "b"], a table as {"a": "b"}"""
+    value = PASSWORD.sub(r"\1\2***", repr(detail["input"]))
+    return f"{origin}: {place} is {value}: {said}."
