@@ -391,7 +391,8 @@ def test_a_database_on_a_server_has_its_own_marks(monkeypatch: pytest.MonkeyPatc
         ("sqlite:////nowhere/deep/j.db", "sqlite:////nowhere/deep/j.db can't be used: "
          "(sqlite3.OperationalError) unable to open database file"),
         ("oddsql://ada:secret@server/db", "oddsql://ada:***@server/db can't be used: "
-         "Can't load plugin: sqlalchemy.dialects:oddsql"),
+         "Can't load plugin: sqlalchemy.dialects:oddsql. "
+         "Name postgresql+psycopg://…, after `uv add 'psycopg[binary]'`."),
     ],
 )  # fmt: skip
 def test_a_journal_that_can_not_be_opened_is_named_without_its_password(

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sql
 from pydantic_core import from_json, to_json
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
@@ -113,6 +113,8 @@ class Journal:
             self._make_tables()
         except (SQLAlchemyError, ImportError) as error:
             reason = str(error).partition("\n")[0]
+            if isinstance(error, ImportError | ArgumentError):
+                reason += ". Name postgresql+psycopg://…, after `uv add 'psycopg[binary]'`."
             raise UsageError(
                 f"The journal {without_password(url)} can't be used: {reason}"
             ) from None
