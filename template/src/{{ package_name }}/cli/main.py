@@ -8,30 +8,43 @@ import argparse
 import sys
 from importlib import import_module
 
-from ..utils.errors import Stop
+from ..utils.errors import GateRefused, Stop, UsageError
 from .command import COMMANDS, Options, Project, Result
+
+TYPE_CHECKING = False  # as in command.py
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 for module in ("data", "training", "service", "monitoring"):  # in the order of --help
     import_module(f".{module}", __package__)
 
+DECIDING = {"train", "promote", "rollback"}
+FOREIGN = {
+    "mlflow.exceptions": ("MlflowException", "MLflow"),
+    "sqlalchemy.exc": ("DatabaseError", "The database"),
+    "sqlite3": ("DatabaseError", "The database"),
+}
+"""By module: errors that the world around causes, and whose they are."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return 0 (done), 1 (a gate said no) or 2 (wrong use)."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = Options(command="", json="--json" in words)
     try:
+        _, unknown = _parser().parse_known_args(words, options)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         text, result, code = _run(options)
     except KeyboardInterrupt:
-        return 130
+        text, result, code = "", {"error": "Interrupted."}, 130
     except Exception as error:
-        said = str(error)
-        if isinstance(error, ModuleNotFoundError):
-            said = f"{options.command}: {said}. `uv sync` installs all; an image may hold less."
-        elif type(error).__module__ == "mlflow.exceptions":
-            said = f"MLflow failed: {said.splitlines()[0]}"
-        elif not isinstance(error, Stop | OSError):
+        if (said := _explain(error, options.command)) is None:
             raise
         sys.stderr.write(f"{said}\n")
-        text, result, code = "", {"error": said}, getattr(error, "exit_code", 2)
+        refused = isinstance(error, GateRefused) and options.command in DECIDING
+        decision = {"promoted": False, "reasons": [said]} if refused else {}
+        text, result, code = "", {"error": said, **decision}, getattr(error, "exit_code", 2)
     if options.json:
         from ..utils.plain import to_json
 
@@ -57,8 +70,34 @@ def _run(options: Options) -> Result:
     return COMMANDS[options.command][2](options, Project())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Every command takes --json.")
+def _explain(error: Exception, command: str) -> str | None:
+    """Say what stopped a command; None where only a traceback tells it."""
+    said = str(error).strip()
+    if isinstance(error, Stop | OSError):
+        return said
+    if isinstance(error, ModuleNotFoundError):
+        name = str(error.name).partition(".")[0]
+        return (
+            f"{command}: {said}. `uv sync` installs what pyproject.toml names (an image may hold "
+            f"less), `uv add {name}` what it does not."
+        )
+    for module, (kind, whose) in FOREIGN.items():
+        if isinstance(error, getattr(sys.modules.get(module), kind, ())):
+            return f"{whose} failed: {said.splitlines()[0]}"
+    return None
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells of wrong arguments as commands tell of errors, below the usage."""
+
+    def error(self, message: str) -> "NoReturn":
+        """Stop with a message."""
+        self.print_usage(sys.stderr)
+        raise UsageError(message)
+
+
+def _parser() -> Parser:
+    parser = Parser(description="Every command takes --json.")
     first = parser.add_subparsers(required=True, metavar="COMMAND")
     groups = {"": first}
     for words, (text, arguments, _) in COMMANDS.items():
@@ -68,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
             below = first.add_parser(group, help=verbs)
             groups[group] = below.add_subparsers(required=True, metavar="COMMAND")
         command = groups[group].add_parser(verb, help=text, description=text)
-        command.set_defaults(command=words)
+        command.set_defaults(command=words, parser=command)
         command.add_argument("--json", action="store_true", help="one JSON object at the end")
         for names, settings in arguments:
             command.add_argument(*names, **settings)  # type: ignore[arg-type]  # any of its options

@@ -89,7 +89,7 @@ def version(client: MlflowClient, number: int | None) -> Registered:
     try:
         return _known(client.get_model_version(MODEL, str(number)))
     except MlflowException as error:
-        if error.error_code not in NOT_THERE:
+        if error.error_code not in NOT_THERE and number < 1 << 31:  # as far as databases count
             raise
         raise UsageError(f"Version {number} is not registered.") from None
 
