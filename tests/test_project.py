@@ -177,6 +177,34 @@ def test_a_wheel_can_be_built(project: Project) -> None:
     assert len(list((project.path / "dist").glob("*.whl"))) == 1
 
 
+def test_files_to_score_may_have_spaces_in_their_names(trained: Project) -> None:
+    rows, scores = trained.path / "var/my rows.csv", trained.path / "var/my scores.csv"
+    trained.cli("data", "sample", rows, "--rows", "50")
+    trained.make("predict", f"INPUT={rows}", f"OUTPUT={scores}")
+
+    assert len(scores.read_text().splitlines()) == 51
+    assert "required: INPUT, OUTPUT" in trained.make("predict", code=2)
+
+
+def test_before_setup_each_target_says_what_is_missing(
+    render: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = render(tmp_path / "project")
+    project.git("init", "--quiet")
+
+    for target in ["train", "check", "predict", "demo"]:
+        assert "Not set up yet: run `make setup`" in project.make(target, code=2)
+    assert "Wheel gate" in project.make("verify", code=2)
+    assert not (project.path / ".venv").exists()
+
+
+def test_a_wheel_without_git_is_one_line(project: Project) -> None:
+    wheel = [project.path / ".venv/bin/python", "ops/wheel.py", "check"]
+    assert project.run(*wheel, code=1, PATH="/nowhere").stderr == (
+        "git is not on the PATH; install it.\n"
+    )
+
+
 def test_uv_is_fetched_where_it_is_missing(render: Callable[..., Project], tmp_path: Path) -> None:
     """Only the recipe that fetches it: `make setup` is one line more."""
     project = render(tmp_path / "project")
@@ -259,6 +287,20 @@ def test_a_commit_with_a_fault_is_stopped(project: Project, fault: str) -> None:
     places = [name.replace("PACKAGE", project.package), ".".join(file.with_suffix("").parts[-3:])]
     assert any(place in said for place in places), said
     assert project.git("rev-parse", "HEAD") == head
+
+
+def test_a_module_that_others_import_can_not_go(project: Project) -> None:
+    (project.source / "utils/steps.py").unlink()
+
+    said = project.commit(code=1)
+
+    assert re.findall(r"^(.*?)\.{3,}.*Failed$", said, re.MULTILINE) == ["types"], said
+
+
+def test_ci_judges_a_script_beside_the_folders(project: Project) -> None:
+    project.write("run.py", "x = {  'a':1 }\n")
+
+    assert "run.py" in project.make("lint", code=2)
 
 
 def test_ci_judges_files_of_any_name(project: Project) -> None:

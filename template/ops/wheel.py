@@ -123,6 +123,8 @@ def install(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if shutil.which("git") is None:
+        sys.exit("git is not on the PATH; install it.")
     match sys.argv[1:]:
         case ["build"]:
             build()
