@@ -169,7 +169,10 @@ def _too_slow(artifact: Artifact, part: Part, record: Record, settings: Settings
 
 def _uncommitted(record: Record) -> Iterator[str]:
     if record.commit is None:
-        yield "Commit gate: the project has no commit; commit, or pass --allow-dirty."
+        yield (
+            "Commit gate: it was trained from code whose commit git does not tell (`git status` "
+            "says why); commit and train anew, or pass --allow-dirty."
+        )
     elif record.changes:
         yield (
             f"Commit gate: {record.changes} file(s) differed from commit {record.commit[:8]}; "

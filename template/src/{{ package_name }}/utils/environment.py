@@ -36,7 +36,7 @@ class Commit:
     """The state of the code."""
 
     id: str | None
-    """None where the project is in no git repository, or has no commit yet."""
+    """None where git tells none: there is no repository or commit, or it can't be read."""
     changes: int
     """Files that differ from the commit, new ones included."""
 
@@ -50,9 +50,10 @@ def commit() -> Commit:
     """Return the commit that this package was built from, or that of the project it lies in."""
     if built := _built():
         return Commit(built["commit"], built["changes"])
-    if (head := _git("rev-parse", "HEAD")) is None:
+    head = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=all", "--", ".")
+    if head is None or changes is None:
         return Commit(None, 0)
-    changes = _git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
     return Commit(head, len(changes.splitlines()))
 
 
