@@ -16,6 +16,8 @@ TAIL = 0.005
 """Share of the reference in each of the two outer bins."""
 QUANTILES = [TAIL, *np.arange(0.05, 0.96, 0.05).tolist(), 1 - TAIL]
 MOST_LABELS = 50
+NOISE = 1e-5
+"""Relative difference of values that may be the same one: ONNX answers in single precision."""
 
 
 class Distribution(BaseModel, frozen=True):
@@ -72,13 +74,21 @@ def distribution(values: pd.Series, kind: Kind) -> Distribution:
     """Describe values as a reference: numbers by quantiles, all others by label."""
     if kind == "number":
         known = values.dropna().to_numpy(dtype="float64")
-        edges = np.unique(np.quantile(known, QUANTILES)).tolist() if len(known) else [0.0]
-        empty = Distribution(edges=edges)
+        empty = Distribution(edges=_edges(known) if len(known) else [0.0])
     else:
         common = values.value_counts().index[:MOST_LABELS]
         flags = set(common) <= {0, 1}
         empty = Distribution(labels=sorted({_label(value, flags=flags) for value in common}))
     return empty.model_copy(update={"counts": empty.count(values).tolist()})
+
+
+def _edges(known: np.ndarray) -> list[float]:
+    """Return the quantiles, each moved between two values, away from one that many rows share."""
+    marks, values = np.quantile(known, QUANTILES), np.unique(known)
+    noise = NOISE * np.abs(marks) + 0.01 * NOISE * np.abs(known).mean()
+    above = np.searchsorted(values, marks - noise)
+    between = (values[np.maximum(above - 1, 0)] + values[above]) / 2
+    return np.unique(np.where(above > 0, between, values[0] - noise)).tolist()
 
 
 def _label(value: Any, *, flags: bool) -> str:

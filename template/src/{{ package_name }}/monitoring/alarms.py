@@ -8,7 +8,7 @@ import pandas as pd
 from ..data.profile import ANSWER, LABEL, TARGET, Profile
 from ..service.durations import quantile
 from ..utils.config import Monitoring
-from .drift import Shift, judge, shift
+from .drift import LEVEL, Shift, judge, shift
 from .performance import Performance
 from .window import Window
 
@@ -50,9 +50,13 @@ def of_columns(
     newest = last_day if last_day.compared >= rules.min_rows else window
     for name in profile.columns:
         (share, usual), limits = window.shares(name), rules.of(name)
-        filled = np.flatnonzero(newest.counts[name])
-        if len(filled) == 1 and (usual > 0).sum() > 1:
-            value = window.reference[name].names[filled[0]]
+        now, usually = newest.counts[name], np.asarray(window.reference[name].counts)
+        only = int(np.argmax(now))
+        # The chance that of all rows, now and in training, those of other values lie in training.
+        others = usually.sum() / (usually.sum() + now.sum())
+        chance = others ** (usually.sum() - usually[only])
+        if now[only] == now.sum() and chance < LEVEL / len(profile.columns):
+            value = window.reference[name].names[only]
             yield "silence", f"{name} is {value} in all the newest {newest.compared:,} rows"
         elif share[-1] - usual[-1] > limits.missing_share:
             said = f"{name} is missing in {share[-1]:.1%} of rows, {usual[-1]:.1%} in training"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from ..data.profile import TAIL, Distribution
+from ..data.profile import Distribution
 from ..utils.config import ColumnRules
 
 LEVEL = 0.01
@@ -46,17 +46,18 @@ def shift(name: str, reference: Distribution, current: np.ndarray, rules: Column
     chance = float(stats.chi2.sf(psi * n * m / (n + m), free))
     # What the index is on average without any difference is no effect.
     effect = max(0.0, psi - float(free * (1 / n + 1 / m)))
-    tail = _tail(reference, now)
+    tail = _tail(reference, before, now)
     large = effect > rules.drift_psi or tail > rules.drift_tail
     return Shift(name, effect, tail, chance, large)
 
 
-def _tail(reference: Distribution, now: np.ndarray) -> float:
+def _tail(reference: Distribution, before: np.ndarray, now: np.ndarray) -> float:
     if reference.edges is None or len(reference.edges) < 2:
         return 0.0
     last = len(reference.edges)
-    known = now[: last + 1].sum()
-    return float((now[0] + now[last]) / known - 2 * TAIL) if known else 0.0
+    known = ((part[[0, last]].sum(), part[: last + 1].sum()) for part in (before, now))
+    usual, share = (outer / (among or 1) for outer, among in known)
+    return float(share - usual)
 
 
 def judge(shifts: list[Shift]) -> list[Shift]:
