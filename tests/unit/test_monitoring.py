@@ -1,15 +1,24 @@
 """Monitoring: what is chance or noise raises no alarm, what is neither does."""
 
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 
 from slipway_template.data.profile import Profile, distribution
 from slipway_template.monitoring.alarms import of_columns
 from slipway_template.monitoring.drift import shift
+from slipway_template.monitoring.outcomes import take_in
 from slipway_template.monitoring.window import Window
+from slipway_template.service.journal import Entry, Journal, new_id
 from slipway_template.service.tally import Tally
-from slipway_template.utils.config import Monitoring
+from slipway_template.utils.config import Monitoring, Roles
+from slipway_template.utils.errors import UsageError
 
 RULES = Monitoring()
 
@@ -63,3 +72,56 @@ def test_a_value_that_never_changed_is_silent_only_where_it_is_another() -> None
     constant = pd.Series([False] * 1_000)
     assert silent(constant, constant) == []
     assert len(silent(constant, pd.Series([None] * 300, dtype=object))) == 2
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Any:
+    """Take in lines of outcomes for three predictions, the first of them old."""
+    journal = Journal(f"sqlite:///{tmp_path / 'journal.db'}", 365)
+    now = time.time()
+    names = [new_id(when) for when in (now - 9e5, now, now)]
+    journal.write(
+        [
+            Entry(name, now, 1, "onnx", "champion", f"{n}", "{}", "true", '{"true":1.0}')
+            for n, name in enumerate(names)
+        ]
+    )
+    schema = pa.DataFrameSchema({"key": pa.Column(int), "late": pa.Column(bool)})
+
+    def told(*lines: str) -> dict[str, int]:
+        (tmp_path / "late.csv").write_text("\n".join(lines))
+        roles = Roles(target="late", key=["key"])
+        return take_in(str(tmp_path / "late.csv"), schema, roles, journal, now - 8e5)
+
+    return SimpleNamespace(of=told, names=names, kept=lambda: journal.judged().set_index("unit"))
+
+
+def test_a_file_of_outcomes_that_tells_nothing_is_refused(told: Any) -> None:
+    with pytest.raises(UsageError, match="late is 'maybe', not true or false"):
+        told.of("key,late", "0,maybe", "1,maybe")
+    with pytest.raises(UsageError, match="outcome is empty in all 1 rows"):
+        told.of("key,outcome", "0,")
+    with pytest.raises(UsageError, match=r"Not one of 2 .* with key '7'"):
+        told.of("key,late", "7,true", "8,true")
+    with pytest.raises(UsageError, match="with prediction_id 'x'"):
+        told.of("prediction_id,late", "x,true")
+    assert told.kept().empty
+
+
+def test_what_is_odd_among_outcomes_is_counted_and_values_stay(told: Any) -> None:
+    said = told.of(
+        "key,late,value", "0,true,inf", "1,true,much", "1,false,2.5", "2,true,", "9,true,1"
+    )
+    assert said == {
+        "rows": 5,
+        "matched": 4,
+        "unmatched": 1,
+        "rejected": 0,
+        "contradicted": 1,
+        "no_value": 2,
+        "late": 1,
+    }
+    assert told.kept()["outcome"].to_dict() == {"0": "true", "1": "false", "2": "true"}
+    assert told.of("key,late", "1,true")["late"] == 0
+    assert told.kept().loc["1", ["outcome", "value"]].tolist() == ["true", 2.5]
+    assert told.kept()["value"].isna().sum() == 2

@@ -10,15 +10,26 @@ from .command import Options, Project, Result, argument, command
 def outcomes(options: Options, project: Project) -> Result:
     """Join what really happened to the predictions, and judge each version by it."""
     journal = project.journal  # or the word that there is no service
+    import time
+
     from ..monitoring.outcomes import take_in
     from ..monitoring.performance import by_version, losses
 
-    taken = take_in(options.file, project.schema, project.settings.data, journal)
+    days = project.settings.monitoring.outcome_days
+    since = time.time() - 86_400 * days
+    taken = take_in(options.file, project.schema, project.settings.data, journal, since)
     found = by_version(losses(journal.judged()))
     lines = [
         f"{taken['matched']:,} of {taken['rows']:,} outcomes belong to a prediction "
         f"({taken['unmatched']:,} to none, {taken['rejected']:,} can't be read)"
     ]
+    if taken["contradicted"]:
+        lines.append(f"  {taken['contradicted']:,} are contradicted by a later row, which counts")
+    if taken["late"]:
+        said = f"  {taken['late']:,} predictions are older than the {days:g} outcome_days"
+        lines.append(f"{said} that `monitor` judges")
+    if taken["no_value"]:
+        lines.append(f"  {taken['no_value']:,} values are no finite number: these are left out")
     for one in found:
         line = f"  version {one.version} as {one.group}: {one.metric} {one.mean:.4f} "
         line += f"({one.low:.4f} to {one.high:.4f}) on {one.predictions:,} predictions"

@@ -53,6 +53,10 @@ OUTCOMES = sql.Table(
 )
 VALUES = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(PREDICTIONS.c)))
 TAKE_IN = sql.text(f"INSERT OR IGNORE INTO predictions SELECT {VALUES} FROM json_each(:rows)")  # noqa: S608 - numbers only
+KEEP = sql.text(
+    "INSERT INTO outcomes VALUES (:id, :outcome, :value) ON CONFLICT (id) DO UPDATE "
+    "SET outcome = excluded.outcome, value = coalesce(excluded.value, outcomes.value)"
+)
 NUL = b"\\u0000"
 """Where SQLite's JSON would end a text."""
 ROWS_AT_ONCE = 10_000
@@ -236,12 +240,13 @@ class Journal:
                 yield from (tuple(row) for row in connection.execute(query) if row[0] in wanted)
 
     def add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep what came of predictions, all or none; a later word replaces an earlier one."""
+        """Keep what came of predictions, all or none; a later word replaces an earlier one.
+
+        A value stays where the later word has none.
+        """
         with self.engine.begin() as connection:
             for some in _batches(outcomes):
-                names = [one.id for one in some]
-                connection.execute(sql.delete(OUTCOMES).where(OUTCOMES.c.id.in_(names)))
-                connection.execute(OUTCOMES.insert(), [one._asdict() for one in some])
+                connection.execute(KEEP, [one._asdict() for one in some])
 
     def tidy(self, stopped: threading.Event) -> None:
         """Until stopped, take in what was noted, and forget what is too old."""
