@@ -362,8 +362,12 @@ def seen(columns: int, days: int) -> Seen:
     return Seen(
         version=9,
         days=days,
+        until="2026-11-08 05:17Z",
         rows=1_200 * days,
         compared=900 * days,
+        enough=days > 0,
+        rejected=7 * days,
+        later=0,
         alarms=[Finding("drift", f"{name} has moved", "look at it") for name in names if days],
         shifts=judge(parts) if days else [],
         reference=reference,
@@ -399,7 +403,7 @@ def test_the_monitoring_report_is_readable(
 
     assert colors(whole) > 20
     heading = visit.page.locator("h1")
-    assert heading.inner_text() == (f"{columns} alarms" if days else "All is well")
+    assert heading.inner_text() == (f"{columns} alarms" if days else "Too few predictions to judge")
     assert heading.bounding_box()["y"] < 100
     for figure in visit.page.locator("figure").all()[:8]:
         assert colors(figure.locator("svg").screenshot()) > 3

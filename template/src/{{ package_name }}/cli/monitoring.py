@@ -47,9 +47,7 @@ def monitor(_: Options, project: Project) -> Result:
 
     seen = monitor(project.client, project.settings)
     report = write_report(seen, project.settings.var / "reports")
-    lines = [
-        f"{seen.verdict}: version {seen.version}, {seen.rows:,} predictions in {seen.days:g} days"
-    ]
+    lines = [f"{seen.verdict}: {seen.about}"]
     lines += [f"  {one.kind}: {one.what}; {one.advice}" for one in seen.alarms]
     if (tried := seen.comparison) is not None:
         lines.append(f"  challenger against champion: {tried.verdict}; {tried.reason}")

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..utils.errors import UsageError
 from .command import Options, Project, Result, argument, command, needs
 
 
@@ -76,6 +77,8 @@ def predict(options: Options, project: Project) -> Result:
         output = Path(options.output)
         done = score_file(options.input, output, scorer, schema, settings.service.chunk_rows)
     keep(settings, done.tally)
+    if not done.scored:
+        raise UsageError(f"Not one of {done.rows} rows could be scored; {done.rejects} says why.")
     text = f"{done.scored:,} of {done.rows:,} rows scored by version {done.version}: {done.output}"
     if done.rejects:
         text += f"\n{done.rejected:,} rows were rejected, with reasons: {done.rejects}"

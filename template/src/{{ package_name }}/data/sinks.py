@@ -18,8 +18,8 @@ from ..utils.errors import UsageError
 def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], None]]:
     """Write rows to a file or Delta table that shows up under its name only when all went well.
 
-    No file is left where no row was written. UsageError where the name's ending tells no format,
-    or what is there can't be replaced.
+    Where no row is written, what was there stays. UsageError where the name's ending tells no
+    format, or what is there can't be replaced.
     """
     kind = path.suffix.lower()
     if kind not in {".csv", ".parquet", ".delta"}:
@@ -47,8 +47,6 @@ def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], N
         if writer is not None:
             writer.close()
             _to_delta(scratch, path) if kind == ".delta" else scratch.replace(path)
-        elif kind != ".delta":
-            path.unlink(missing_ok=True)
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -4,7 +4,8 @@ This is the one boundary at which types and missing values are made uniform: a m
 text type and asked with another may silently predict something else.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class Screened:
     """Where each good row stood in the source, counted from 0."""
     bad: pd.DataFrame
     """The rows as they came, as text, with `row` (counted from 0) and `reason`."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """How many rows each column spoilt."""
 
 
 def screen(
@@ -81,7 +84,8 @@ def screen(
     bad = raw.loc[why.index, list(schema.columns)].astype("str")
     bad = bad.assign(row=why.index, reason=why).reset_index(drop=True)
     good = typed.drop(index=why.index)
-    return Screened(good.reset_index(drop=True).astype(types), good.index.to_numpy(), bad)
+    faults = dict(Counter(name for _, name in reasons))
+    return Screened(good.reset_index(drop=True).astype(types), good.index.to_numpy(), bad, faults)
 
 
 def conform(frame: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, Reasons]:

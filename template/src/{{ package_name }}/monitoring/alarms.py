@@ -10,7 +10,7 @@ from ..service.durations import quantile
 from ..utils.config import Monitoring
 from .drift import LEVEL, Shift, judge, shift
 from .performance import Performance
-from .window import Window
+from .window import Window, day_of
 
 PROMISED = 0.95
 """Share of the answers that the latency budget is promised for."""
@@ -18,6 +18,7 @@ WORST = 1.1
 """Losses above this times those on validation rows are worse, not only different."""
 ADVICE = {
     "silence": "see whether what sends it still works",
+    "rejected": "read the reasons beside the output; mend what sends it, or schema.py",
     "missing": "see what stopped sending it",
     "unseen": "add them to schema.py and train anew",
     "drift": "look at the picture; train anew if the change is real and stays",
@@ -34,10 +35,15 @@ Alarms = Iterator[tuple[str, str]]
 """Kind, and which column or version and by how much."""
 
 
-def of_volume(window: Window, before: Window, rules: Monitoring) -> Alarms:
-    """Nobody asks any more."""
-    if before.rows and not window.rows:
-        yield "silence", f"no prediction in {rules.window_days:g} days, {before.rows:,} before"
+def of_volume(window: Window, newest: float | None, max_bad_share: float, least: int) -> Alarms:
+    """Nobody asks any more, or what is asked breaks the schema."""
+    asked = window.rows + window.rejected
+    if newest is not None and not asked:
+        yield "silence", f"no prediction since {day_of(newest)}"
+    elif asked >= least and window.rejected > max_bad_share * asked:
+        worst = ", ".join(f"{name} in {rows:,}" for name, rows in window.faults.most_common(3))
+        share = window.rejected / asked
+        yield "rejected", f"{share:.1%} of {asked:,} rows break schema.py: {worst}"
 
 
 def of_columns(

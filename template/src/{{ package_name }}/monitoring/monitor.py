@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from ..data.profile import TARGET, Distribution, Profile
 from ..service.durations import HOUR, quantile, read_durations
 from ..service.journal import open_journal
-from ..service.tally import DAY, read_tallies
+from ..service.tally import DAY, newest, read_tallies
 from ..training import registry
 from ..utils.config import Monitoring, Settings
 from ..utils.errors import UsageError
@@ -21,7 +21,7 @@ from . import alarms
 from .audit import Finding, audit
 from .drift import Shift, judge, shift
 from .performance import Comparison, Performance, by_day, by_version, compare, losses, of_champion
-from .window import Window, day_of
+from .window import Window, day_of, minute_of
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,18 @@ class Seen:
 
     version: int
     days: float
+    until: str
+    """When the window ended, in UTC."""
     rows: int
     """Predictions in the window."""
     compared: int
     """Those whose inputs are held against training."""
+    enough: bool
+    """Whether these are as many as [monitoring] min_rows asks for."""
+    rejected: int
+    """Rows of batch runs that broke the schema."""
+    later: int
+    """Predictions dated later than the window's end."""
     alarms: list[Finding]
     shifts: list[Shift]
     reference: dict[str, Distribution]
@@ -53,6 +61,19 @@ class Seen:
         """`ok`, or `alarm`."""
         return "alarm" if self.alarms else "ok"
 
+    @property
+    def about(self) -> str:
+        """What was looked at, in a line."""
+        said = f"version {self.version}, {self.rows:,} predictions"
+        said += f" in the {self.days:g} days to {self.until}"
+        others = {
+            "by other versions in batch, not compared": self.rows - self.compared,
+            "rows rejected": self.rejected,
+            "dated in the future": self.later,
+        }
+        said += "".join(f", {number:,} {what}" for what, number in others.items() if number)
+        return said if self.enough else f"{said}: too few to judge"
+
 
 def monitor(client: MlflowClient, settings: Settings, now: float | None = None) -> Seen:
     """Hold the last days against what the champion saw in training.
@@ -70,11 +91,13 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     record = registry.record(champion.run_id)
     since = now - DAY * rules.window_days
     earliest = since - DAY * rules.window_days
-    tallies = list(read_tallies(settings, profile, version, earliest, now))
+    told = list(read_tallies(settings, profile, version, earliest, now))
+    tallies = [one for one in told if one.time < now]
     before = Window([one for one in tallies if one.time < since], profile, version)
     window = Window([one for one in tallies if one.time >= since], profile, version)
     last_day = Window([one for one in tallies if one.time >= now - DAY], profile, version)
-    volume = Counter[str]()
+    first = min((one.time for one in tallies), default=now)
+    volume = Counter({day_of(day): 0 for day in np.arange(first // DAY, now // DAY + 1) * DAY})
     for one in tallies:
         volume[day_of(one.time)] += one.rows
 
@@ -85,7 +108,8 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     known = losses(journal.judged(now - 2 * outcome_span))
     earlier = known[known["time"] < now - outcome_span]
     judged = known[known["time"].between(now - outcome_span, now, inclusive="left")]
-    answered = judged[judged["assigned"] != "shadow"]
+    metric = "brier" if profile.label else "squared_error"  # versions may be of another task
+    answered = judged[(judged["assigned"] != "shadow") & (judged["metric"] == metric)]
     if len(answered) >= rules.min_rows:
         window.counts[TARGET] = profile.target.count(answered["outcome"].map(json.loads))
     performance = by_version(judged)
@@ -99,7 +123,9 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
         ]
     )
     found = [
-        *alarms.of_volume(window, before, rules),
+        *alarms.of_volume(
+            window, newest(settings, now), settings.data.max_bad_share, rules.min_rows
+        ),
         *alarms.of_columns(profile, window, last_day, shifts, rules),
         *alarms.of_answers(window, before, shifts, rules),
         *alarms.of_latency(durations, budget, rules),
@@ -110,14 +136,18 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     return Seen(
         version=version,
         days=rules.window_days,
+        until=minute_of(now),
         rows=window.rows,
         compared=window.compared,
+        enough=window.compared >= rules.min_rows,
+        rejected=window.rejected,
+        later=sum(one.rows for one in told if one.time >= now),
         alarms=[Finding(kind, what, alarms.ADVICE[kind]) for kind, what in found]
         + audit(client, settings, now=now),
         shifts=shifts,
         reference=window.reference,
         current=window.counts,
-        volume=dict(sorted(volume.items())),
+        volume=dict(volume),
         latency=_by_day(durations),
         budget_ms=budget,
         performance=performance,

@@ -40,10 +40,11 @@ def losses(judged: pd.DataFrame) -> pd.DataFrame:
 
     Classes are judged by the Brier score, values by the squared error; lower is better for both.
     """
-    if len(judged) and judged["probabilities"].notna().all():
-        return judged.assign(loss=_brier(judged), metric="brier")
-    made, true = (judged[name].map(json.loads).astype(float) for name in ("prediction", "outcome"))
-    return judged.assign(loss=(made - true) ** 2, metric="squared_error")
+    classes = judged["probabilities"].notna()
+    rows, loss = judged[~classes], pd.Series(0.0, judged.index)
+    made, true = (rows[name].map(json.loads).astype(float) for name in ("prediction", "outcome"))
+    loss[classes], loss[~classes] = _brier(judged[classes]), (made - true) ** 2
+    return judged.assign(loss=loss, metric=np.where(classes, "brier", "squared_error"))
 
 
 def _brier(judged: pd.DataFrame) -> np.ndarray:
@@ -113,6 +114,7 @@ def compare(performance: list[Performance], champion: int, least: int) -> Compar
     judged = [one for one in performance if one.predictions > 1]
     ours = of_champion(judged, champion)
     tried = [one for one in judged if one.version != champion and one.group != "champion"]
+    tried = [one for one in tried if ours and one.metric == ours.metric]
     if ours is None or not tried:
         return None
     theirs = max(tried, key=lambda one: (one.version, one.predictions))

@@ -35,16 +35,14 @@ def as_json(seen: Seen, report: Path) -> dict[str, object]:
 
 def _page(seen: Seen) -> str:
     many = len(seen.alarms)
-    about = f"Version {seen.version}, {seen.rows:,} predictions in the last {seen.days:g} days."
-    if left := seen.rows - seen.compared:
-        about += f" Batch runs of other versions made {left:,}; these are not compared."
+    fine = "All is well" if seen.enough else "Too few predictions to judge"
     moved = [one for one in seen.shifts if one.alarming or one.name in {ANSWER, LABEL}]
     moved = sorted(moved, key=lambda one: (not one.alarming, -one.psi))[:MOST_PICTURES]
     pictures = "".join(_distribution(seen, one.name) for one in moved)
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         verdict=seen.verdict,
-        word=f"{many} alarm{'s' * (many > 1)}" if many else "All is well",
-        about=about,
+        word=f"{many} alarm{'s' * (many > 1)}" if many else fine,
+        about=f"{seen.about[0].upper()}{seen.about[1:]}.",
         alarms="".join(
             f"<li><b>{escape(one.kind)}</b>: {escape(one.what)}. <i>{escape(one.advice)}.</i></li>"
             for one in seen.alarms
@@ -62,7 +60,9 @@ def _distribution(seen: Seen, name: str) -> str:
     shown = np.flatnonzero(before + now)
     names = [part.names[number] for number in shown]
     shares = [before[shown] / before.sum(), now[shown] / max(now.sum(), 1)]
-    return _bars(name, names, [share.tolist() for share in shares], ".1%")
+    most = np.argsort(-np.abs(shares[1] - shares[0]), kind="stable")[:3]
+    said = ", ".join(f"{names[n]}: {shares[0][n]:.1%} → {shares[1][n]:.1%}" for n in most)
+    return _bars(f"{name} ({said})", names, [share.tolist() for share in shares], ".1%")
 
 
 def _volume(seen: Seen) -> str:

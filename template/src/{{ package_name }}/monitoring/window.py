@@ -1,5 +1,6 @@
 """What was asked and answered in a stretch of time, as counts beside those of the training."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +16,10 @@ class Window:
         self.rows = sum(tally.rows for tally in tallies)
         self.compared = sum(tally.rows for tally in tallies if tally.counts)
         """Rows whose inputs were counted in this version's bins."""
+        self.rejected = sum(tally.rejected for tally in tallies)
+        """Rows of batch runs that broke the schema, beside `rows`."""
+        self.faults = sum((Counter(tally.faults) for tally in tallies), Counter[str]())
+        """How many of them each column spoilt."""
         ends = {ANSWER: profile.answer, LABEL: profile.label, TARGET: profile.target}
         self.reference = profile.columns | {name: part for name, part in ends.items() if part}
         """What the version saw and answered in training, by the names used in tallies."""
@@ -32,4 +37,9 @@ class Window:
 
 def day_of(seconds: float) -> str:
     """Return the day of a time since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    return minute_of(seconds)[:10]
+
+
+def minute_of(seconds: float) -> str:
+    """Return a time since 1970 to the minute, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%MZ}"

@@ -50,10 +50,11 @@ def score_file(
     """Score every row of `source` into `output`.
 
     The output holds, for each row scored, its place in the source (`row`), its key, the prediction
-    and the model's version. It appears when all rows are through, never half.
+    and the model's version. It appears when all rows are through, never half; where none could be
+    scored, what was there stays.
 
-    UsageError where the source can't be read or lacks an input, no row of it could be scored, or
-    the output would take its place.
+    UsageError where the source can't be read or lacks an input, or the output would take its
+    place.
     """
     rejects = Path(rejects_of(source, str(output)))
     asked = askable(schema, scorer.artifact.columns)
@@ -71,10 +72,9 @@ def score_file(
             progress.update(len(good) + len(bad))
         if not rows:
             raise UsageError(f"{source} holds no rows.")
-        if not scored:  # what was written before stays
-            why = "; ".join(bad["reason"].unique()[:3])
-            raise UsageError(f"Not one of {rows} rows could be scored, as in: {why}.")
     rejected = rows - scored
+    if not rejected and rejects.is_file():
+        rejects.unlink()  # those of an earlier run
     aside = str(rejects) if rejected else None
     return Scored(rows, scored, rejected, scorer.version, str(output), aside, tally)
 
@@ -128,4 +128,6 @@ def score_chunk(
     rows = list(refused)
     reasons = pd.DataFrame({"row": screened.positions[rows], "reason": [*refused.values()]})
     bad = pd.concat([screened.bad, reasons], ignore_index=True)
-    return made.drop(index=rows), bad, count(scorer, screened.good, predictions)
+    tally = count(scorer, screened.good, predictions)
+    tally.rejected, tally.faults = len(screened.bad), screened.faults
+    return made.drop(index=rows), bad, tally

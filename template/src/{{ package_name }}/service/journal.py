@@ -214,6 +214,13 @@ class Journal:
             for rows in connection.execute(wanted).partitions():
                 yield [Entry(*row) for row in rows]
 
+    def newest(self, before: float) -> list[float]:
+        """Return the time of the newest prediction made before a time; none where there is none."""
+        made, name = PREDICTIONS.c.time, PREDICTIONS.c.id
+        wanted = sql.select(made).where(name < _first_id(before)).order_by(name.desc()).limit(1)
+        with self._reading() as connection:
+            return list(connection.execute(wanted).scalars())
+
     def judged(self, since: float = 0) -> pd.DataFrame:
         """Return the predictions from a time on whose outcome is known, without their inputs."""
         told = [column for column in PREDICTIONS.c if column.name != "inputs"]

@@ -68,7 +68,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     Both are paths that driver and executors see alike, or URIs that Spark opens. `master` is the
     cluster's URL, as `spark-submit --master` takes it.
 
-    UsageError where the source can't be read or lacks an input, no row could be scored, or the
+    UsageError where the source can't be read or lacks an input, or the
     cluster fails; GateRefused where an executor fails a gate of `training.artifact`.
     """
     if not output.endswith((".csv", ".parquet")):
@@ -250,8 +250,8 @@ def _write(
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 1)  # a row is a whole chunk now
     output, rejects = outputs
     for name, path, wanted in ("bad", rejects, rows - scored), ("good", output, scored):
-        if path == output and not scored:  # what was written before stays
-            raise UsageError(f"Not one of {rows} rows could be scored; {rejects} says why.")
+        if path == output and not scored:
+            continue  # what was written before stays
         chunks = kept.select(name).where(f"{name} is not null")
         if folder:
             _put(chunks if wanted else None, starts, folder / Path(path).name, Path(path))

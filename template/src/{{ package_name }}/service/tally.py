@@ -4,8 +4,12 @@ The service keeps every row in its journal; a batch run keeps only these counts,
 the rows already.
 """
 
+import logging
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +20,8 @@ from ..data.profile import ANSWER, LABEL, Profile
 from ..utils.config import Settings
 from .journal import Entry, open_journal
 from .scoring import Predictions, Scorer
+
+log = logging.getLogger(__name__)
 
 DAY = 86_400
 
@@ -28,6 +34,10 @@ class Tally(BaseModel):
     rows: int = 0
     counts: dict[str, list[int]] = {}
     """By input, and for answer and label; as `data.profile.Distribution.count` makes them."""
+    rejected: int = 0
+    """Rows that broke the schema, beside `rows`."""
+    faults: dict[str, int] = {}
+    """How many of them each column spoilt."""
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return the counts of both."""
@@ -35,7 +45,13 @@ class Tally(BaseModel):
             name: np.add(self.counts.get(name, 0), other.counts.get(name, 0)).tolist()
             for name in self.counts | other.counts
         }
-        return Tally(version=other.version, rows=self.rows + other.rows, counts=counts)
+        return Tally(
+            version=other.version,
+            rows=self.rows + other.rows,
+            counts=counts,
+            rejected=self.rejected + other.rejected,
+            faults=Counter(self.faults) + Counter(other.faults),
+        )
 
 
 def count(scorer: Scorer, rows: pd.DataFrame, made: Predictions) -> Tally:
@@ -50,30 +66,50 @@ def keep(settings: Settings, tally: Tally | None) -> None:
     folder = settings.var / "batches"
     folder.mkdir(parents=True, exist_ok=True)
     name = int(tally.time * 1e9)
-    (folder / f".{name}").write_text(tally.model_dump_json())
+    with (folder / f".{name}").open("w") as file:
+        file.write(tally.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
     (folder / f".{name}").rename(folder / f"{name}.json")
 
 
 def read_tallies(
     settings: Settings, profile: Profile, version: int, since: float, until: float
 ) -> Iterator[Tally]:
-    """Yield the counts of predictions of a time span, in the bins of a version's profile.
+    """Yield the counts of predictions from a time on, in the bins of a version's profile.
 
-    Shadows are left out. Batch runs of other versions were counted in other bins, so of these only
-    the number of rows is told.
+    Those dated later than `until` are counted apart. Shadows are left out. Batch runs of other
+    versions were counted in other bins, so of these only the number of rows is told.
     """
-    for file in sorted((settings.var / "batches").glob("*.json")):
-        if since * 1e9 <= int(file.stem) < until * 1e9:
-            found = Tally.model_validate_json(file.read_text())
-            mine = found.version == version
-            yield found if mine else found.model_copy(update={"counts": {}})
+    for file, made in _runs(settings):
+        if made < since:
+            continue
+        try:
+            found = Tally.model_validate_json(file.read_bytes())
+        except ValueError:
+            log.warning("%s holds no counts of a batch run: it is left out", file)
+            continue
+        yield found if found.version == version else found.model_copy(update={"counts": {}})
     for entries in open_journal(settings).read(since):
-        parts: dict[tuple[int, int], list[Entry]] = {}
+        parts: dict[tuple[bool, int, int], list[Entry]] = {}
         for entry in entries:
-            if entry.assigned != "shadow" and entry.time < until:
-                parts.setdefault((int(entry.time // DAY), entry.version), []).append(entry)
-        for (_, answered_by), part in sorted(parts.items()):
+            if entry.assigned != "shadow":
+                key = entry.time >= until, int(entry.time // DAY), entry.version
+                parts.setdefault(key, []).append(entry)
+        for (_, _, answered_by), part in sorted(parts.items()):
             yield _of_entries(profile, answered_by, part)
+
+
+def newest(settings: Settings, until: float) -> float | None:
+    """Return when the newest prediction before a time was made, None where there is none."""
+    made = [when for _, when in _runs(settings) if when < until]
+    return max([*made, *open_journal(settings).newest(until)], default=None)
+
+
+def _runs(settings: Settings) -> list[tuple[Path, float]]:
+    """Return the files that batch runs left, with their times, oldest first."""
+    files = sorted((settings.var / "batches").glob("*.json"))
+    return [(file, int(file.stem) / 1e9) for file in files if file.stem.isdecimal()]
 
 
 def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
