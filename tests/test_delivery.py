@@ -108,24 +108,33 @@ def test_an_event_starts_its_part_of_the_line(
     assert len(run.attested) == (2 if "attest" in wanted else 0)
 
 
+ALARM = """\
+	@mkdir -p var/reports && echo '{"verdict": "alarm"}' > var/reports/monitoring.json
+	@echo Drift; exit 1
+"""
 CRONS = {"morning": "17 5 * * *", "retraining": "47 5 1 */1 *", "template": "27 5 * * 1"}
 
 
 @pytest.mark.parametrize(
-    ("when", "alarm", "wanted"),
+    ("when", "monitor", "wanted"),
     [
-        ("morning", False, {"monitor": "success", "retrain": "skipped"}),
-        ("morning", True, {"monitor": "failure", "retrain": "success"}),
-        ("retraining", False, {"monitor": "skipped", "retrain": "success"}),
-        ("template", False, {"monitor": "skipped", "retrain": "skipped"}),
+        ("morning", "", {"monitor": "success", "retrain": "skipped"}),
+        ("morning", ALARM, {"monitor": "failure", "retrain": "success"}),
+        (
+            "morning",
+            "\t@echo MLflow is away; exit 2\n",
+            {"monitor": "failure", "retrain": "skipped"},
+        ),
+        ("retraining", "", {"monitor": "skipped", "retrain": "success"}),
+        ("template", "", {"monitor": "skipped", "retrain": "skipped"}),
     ],
 )
 def test_the_schedule_monitors_retrains_and_looks_for_updates(
-    hollow: Project, tmp_path: Path, when: str, alarm: bool, wanted: dict[str, str]
+    hollow: Project, tmp_path: Path, when: str, monitor: str, wanted: dict[str, str]
 ) -> None:
     env = {"GITHUB_API_URL": "http://127.0.0.1:9"}  # nobody is there
-    if alarm:
-        hollow.write("local.mk", f"{HOLLOW}monitor:\n\t@echo Drift; exit 1\n")
+    if monitor:
+        hollow.write("local.mk", f"{HOLLOW}monitor:\n{monitor}")
         commit(hollow)
     try:
         run = Run(hollow, tmp_path, scheduled(CRONS[when]), env=env)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_delivery import FULL, HOLLOW, commit, sha256
+from test_delivery import ALARM, FULL, HOLLOW, commit, sha256
 
 from conftest import ROOT, Project, environment
 
@@ -102,9 +102,14 @@ def test_an_event_starts_its_part_of_the_line(
     [
         ("lint:\n\t@exit 1\n", [], {"check": "FAIL"}),
         (
-            "monitor:\n\t@exit 1\n",
+            f"monitor:\n{ALARM}",
             variables(SCHEDULE, "TASK=monitor"),
             {"monitor": "FAIL", "retrain": "PASS"},
+        ),
+        (
+            "monitor:\n\t@exit 2\n",
+            variables(SCHEDULE, "TASK=monitor"),
+            {"monitor": "FAIL", "retrain": "FAIL"},
         ),
         (
             "update:\n\t@mkdir var; echo Conflict > var/update.md; exit 1\n",

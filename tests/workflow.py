@@ -17,8 +17,18 @@ import yaml
 
 from conftest import Project, environment
 
-JOB = {"concurrency", "env", "environment", "if", "needs", "permissions", "runs-on", "steps"}
-STEP = {"env", "if", "name", "run", "uses", "with"}
+JOB = {
+    "concurrency",
+    "env",
+    "environment",
+    "if",
+    "needs",
+    "outputs",
+    "permissions",
+    "runs-on",
+    "steps",
+}
+STEP = {"env", "id", "if", "name", "run", "uses", "with"}
 TOKEN = re.compile(r"'(?:[^']|'')*'|&&|\|\||!=|==|!|\(\)|[()]|[A-Za-z_][\w.-]*|\s+")
 PYTHON = {"&&": " and ", "||": " or ", "!": " not ", "true": "True", "false": "False"}
 STATUS = ("always()", "failure()", "cancelled()")
@@ -40,6 +50,7 @@ class Run:
     env: dict[str, str] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     attested: list[tuple[str, str]] = field(default_factory=list)
     """Digest of what was signed, and what was said of it."""
 
@@ -65,7 +76,11 @@ class Run:
             context = {
                 "github": {"repository": "team/project", "ref_type": "branch"} | about,
                 "inputs": inputs,
-                "needs": {need: {"result": self.results[need]} for need in needs(job)},
+                "needs": {
+                    need: {"result": self.results[need], "outputs": self.outputs.get(need, {})}
+                    for need in needs(job)
+                },
+                "steps": {},
                 "vars": self.variables,
                 "secrets": self.secrets,
             }
@@ -109,6 +124,11 @@ class Run:
             except StepFailed as reason:
                 said += f"{reason}\n"
                 failed = True
+            if "id" in step:
+                told = (self.folder / "output").read_text().splitlines()
+                outputs = dict(line.split("=", 1) for line in told)
+                context["steps"][step["id"]] = {"outputs": outputs}
+        self.outputs[name] = {k: fill(v, context) for k, v in job.get("outputs", {}).items()}
         self.logs[name] = said
         return "failure" if failed else "success"
 
@@ -118,7 +138,9 @@ class Run:
             "GITHUB_ACTIONS": "true",
             "GITHUB_REPOSITORY": "team/project",
             "GITHUB_WORKSPACE": str(place),
+            "GITHUB_OUTPUT": str(self.folder / "output"),
         }
+        (self.folder / "output").write_text("")
         done = subprocess.run(
             ["bash", "-e", "-c", script],
             cwd=place,
