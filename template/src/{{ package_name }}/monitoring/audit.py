@@ -1,5 +1,6 @@
 """Lists models and runs that nobody could trace, and what a crash has left behind."""
 
+import json
 import os
 import platform
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ..training import registry
@@ -35,28 +37,32 @@ def audit(
 ) -> list[Finding]:
     """Look through all runs, models, versions and aliases of the project.
 
-    `mend` marks crashed runs as killed, and deletes their unfinished models. `now` is in seconds
-    since 1970, by default the present.
+    A run of another machine counts as crashed after a day. `mend` marks crashed runs as killed, and
+    deletes their unfinished models. `now` is in seconds since 1970, by default the present.
     """
+    now_ms = 1000 * (now or time.time())
     return [
-        *_left_by_a_crash(client, mend=mend),
+        *_left_by_a_crash(client, now_ms, mend=mend),
         *_versions(client),
-        *_aliases(client, settings, now or time.time()),
+        *_aliases(client, settings, now_ms),
     ]
 
 
-def _left_by_a_crash(client: MlflowClient, *, mend: bool) -> Iterator[Finding]:
+def _left_by_a_crash(client: MlflowClient, now_ms: float, *, mend: bool) -> Iterator[Finding]:
     place = [client.get_experiment_by_name(MODEL).experiment_id]
     going = set()
     for run in client.search_runs(place, "attributes.status = 'RUNNING'"):
         name = run.info.run_id
-        if _alive(run):
+        host = run.data.tags.get("host")
+        away = host != platform.node()
+        if now_ms - run.info.start_time < DAY_MS if away else _alive(run):
             going.add(name)
             continue
         if mend:
             client.set_terminated(name, "KILLED")
         done = "marked as killed" if mend else "mark it with `audit --mend`"
-        yield Finding("crashed run", f"run {name} is RUNNING, its process is gone", done)
+        how = f"for more than a day, on {host}" if away else "its process is gone"
+        yield Finding("crashed run", f"run {name} is RUNNING, {how}", done)
     for model in mlflow.search_logged_models(place, output_format="list"):  # of all pages
         if model.status != LoggedModelStatus.PENDING or model.source_run_id in going:
             continue
@@ -68,9 +74,7 @@ def _left_by_a_crash(client: MlflowClient, *, mend: bool) -> Iterator[Finding]:
 
 
 def _alive(run: Run) -> bool:
-    """Tell whether the run's process goes on; of another machine's we can't know."""
-    if run.data.tags.get("host") != platform.node():
-        return True
+    """Tell whether the process of a run of this machine goes on."""
     pid = int(run.data.tags.get("pid", 0))
     try:
         os.kill(pid, 0)
@@ -87,7 +91,9 @@ def _versions(client: MlflowClient) -> Iterator[Finding]:
         name, tags = f"version {version.version}", version.tags
         try:
             lacking = registry.record(version.run_id or "(none)").gaps()
-        except GateRefused:
+            if client.get_run(version.run_id).info.lifecycle_stage != "active":
+                lacking.append("its run, which was deleted")
+        except (GateRefused, MlflowException):
             lacking = ["a run with a record"]
         if "digest" not in tags:
             lacking.append("a digest")
@@ -99,9 +105,14 @@ def _versions(client: MlflowClient) -> Iterator[Finding]:
             yield Finding("dirty commit", what, "commit, then train anew")
 
 
-def _aliases(client: MlflowClient, settings: Settings, now: float) -> Iterator[Finding]:
-    """Aliases whose version, or whose model's files, are gone; a champion past its date."""
+def _aliases(client: MlflowClient, settings: Settings, now_ms: float) -> Iterator[Finding]:
+    """Aliases whose files are gone; a champion that is gone, never passed or is past its date."""
     for model in client.search_registered_models(f"name = '{MODEL}'"):
+        once = [one for one in client.search_model_versions(f"name = '{MODEL}'") if _passed(one)]
+        if once and CHAMPION not in model.aliases:
+            numbers = ", ".join(str(one.version) for one in once)
+            what = f"there is no champion, though there was one (version {numbers})"
+            yield Finding("alias", what, "make promote")
         for name, number in model.aliases.items():
             try:
                 version = client.get_model_version(MODEL, str(number))
@@ -112,8 +123,17 @@ def _aliases(client: MlflowClient, settings: Settings, now: float) -> Iterator[F
                 what = f"{name} points to version {number}, whose files are gone"
                 yield Finding("alias", what, "promote another version, or roll back")
             elif name == CHAMPION:
-                days = (now * 1000 - version.creation_timestamp) / DAY_MS
+                if _passed(version) is False:
+                    what = f"champion version {number} passed no gate: its alias was set by hand"
+                    yield Finding("alias", what, "promote another version, or roll back")
+                days = (now_ms - version.creation_timestamp) / DAY_MS
                 limit = settings.monitoring.retrain_every_days
                 if days > limit:
                     what = f"champion version {number} is {days:.0f} days old, the limit is {limit}"
                     yield Finding("stale champion", what, "make train")
+
+
+def _passed(version: ModelVersion) -> bool | None:
+    """Tell whether a version ever became champion by a decision; None before the first one."""
+    told = [json.loads(text) for name, text in version.tags.items() if name.startswith("decision ")]
+    return any(one.get("champion") == int(version.version) for one in told) if told else None
