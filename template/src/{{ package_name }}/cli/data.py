@@ -16,11 +16,7 @@ def ingest(options: Options, project: Project) -> Result:
     settings, schema = project.settings, project.schema
     try:
         if options.source:
-            known = [*settings.data.sources]
-            name = options.name or known[0]
-            if name not in known:
-                said = f"training reads {', '.join(known)} alone, as [data.sources] says"
-                raise UsageError(f"--name {name}: {said}.")
+            name = options.name or next(iter(settings.data.sources))
             done = [ingest.ingest(options.source, name, schema, settings)]
         else:
             done = ingest.ingest_all(schema, settings)
@@ -28,6 +24,8 @@ def ingest(options: Options, project: Project) -> Result:
         raise GateRefused(f"{gone}{_leaning_on(gone.columns, project)}") from None
     lines = []
     for one in done:
+        if one.table not in settings.data.sources:
+            lines.append(f"{one.table} is not in [data.sources]: training does not read it.")
         fewer = one.before and 2 * one.rows < one.before
         before = f" ({one.before:,} in the version before)" if fewer else ""
         lines.append(

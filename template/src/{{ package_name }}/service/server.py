@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import gc
-import json
 import multiprocessing
 import os
 import signal
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import threading
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -52,10 +50,12 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             if one is not None
         ]
         app = create_worker(settings)  # whatever is wrong shows here, once
-        address = listeners[0].getsockname()[:2]
-        threading.Thread(target=_announce, args=address, daemon=True).start()
+        _announce(app, *listeners[0].getsockname()[:2])
         if workers == 1:
-            uvicorn.Server(configured(app, workers=1)).run(listeners)
+            server = uvicorn.Server(configured(app, workers=1))
+            for one in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on once it is through
+                signal.signal(one, lambda *_: None if server.started else os._exit(0))
+            server.run(listeners)
             return
         # What the workers add up for /metrics:
         figures = opened.enter_context(tempfile.TemporaryDirectory())
@@ -81,15 +81,11 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
     return listener
 
 
-def _announce(host: str, port: int) -> None:
-    """Say where answers are to be had, once the first one is."""
-    with contextlib.suppress(OSError, HTTPException):  # stopped before
-        ask = HTTPConnection(host, port)
-        ask.request("GET", "/model")
-        version = json.load(ask.getresponse())["version"]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        said = f"Answering at {url} with version {version}; {url}/docs says how to ask."
-        sys.stderr.write(f"{said} Ctrl-C stops it.\n")
+def _announce(app: Service, host: str, port: int) -> None:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    version = app.versions.now.champion.version
+    said = f"Answering at {url} with version {version}; {url}/docs says how to ask."
+    sys.stderr.write(f"{said} Ctrl-C stops it.\n")
 
 
 def create_worker(settings: Settings | None = None) -> Service:
