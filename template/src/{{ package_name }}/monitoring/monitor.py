@@ -106,10 +106,10 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
     durations = durations[durations["version"] == version]
     budget = settings.service.latency_budget_ms
     known = losses(journal.judged(now - 2 * outcome_span))
+    known = known[known["metric"] == ("brier" if profile.label else "squared_error")]  # its task's
     earlier = known[known["time"] < now - outcome_span]
     judged = known[known["time"].between(now - outcome_span, now, inclusive="left")]
-    metric = "brier" if profile.label else "squared_error"  # versions may be of another task
-    answered = judged[(judged["assigned"] != "shadow") & (judged["metric"] == metric)]
+    answered = judged[judged["assigned"] != "shadow"]
     if len(answered) >= rules.min_rows:
         window.counts[TARGET] = profile.target.count(answered["outcome"].map(json.loads))
     performance = by_version(judged)

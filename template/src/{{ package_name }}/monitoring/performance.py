@@ -114,7 +114,6 @@ def compare(performance: list[Performance], champion: int, least: int) -> Compar
     judged = [one for one in performance if one.predictions > 1]
     ours = of_champion(judged, champion)
     tried = [one for one in judged if one.version != champion and one.group != "champion"]
-    tried = [one for one in tried if ours and one.metric == ours.metric]
     if ours is None or not tried:
         return None
     theirs = max(tried, key=lambda one: (one.version, one.predictions))

@@ -207,7 +207,7 @@ class ColumnRules(Section):
     drift_psi: float = Field(default=0.015, ge=0)
     """A distribution may move by this population stability index, beyond chance."""
     drift_tail: float = Field(default=0.01, ge=0, le=1)
-    """Or by this share more of the rows in its outer bins, which held 1 % in training."""
+    """Or by this share more of the rows in its outer bins than in training."""
 
 
 class Monitoring(ColumnRules):
