@@ -84,8 +84,9 @@ def distribution(values: pd.Series, kind: Kind) -> Distribution:
 
 def _edges(known: np.ndarray) -> list[float]:
     """Return the quantiles, each moved between two values, away from one that many rows share."""
-    marks, values = np.quantile(known, QUANTILES), np.unique(known)
-    noise = NOISE * np.abs(marks) + 0.01 * NOISE * np.abs(known).mean()
+    values = np.sort(known)
+    marks = np.quantile(values, QUANTILES)
+    noise = NOISE * np.abs(marks) + 0.01 * NOISE * np.abs(values).mean()
     above = np.searchsorted(values, marks - noise)
     between = (values[np.maximum(above - 1, 0)] + values[above]) / 2
     return np.unique(np.where(above > 0, between, values[0] - noise)).tolist()
