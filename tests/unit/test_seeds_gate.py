@@ -246,6 +246,134 @@ def test_code_that_repeats_is_clean(reports, clean):
     assert reports(clean + "\n") == []
 
 
+FOLLOWED = """import functools
+import random
+import secrets
+import time
+import uuid
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyspark.sql.functions as F
+import torch
+import xgboost as xgb
+from imblearn.over_sampling import SMOTE
+from numpy.random import PCG64, Generator
+from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier as RF
+from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import train_test_split as tts
+from sklearn.tree import DecisionTreeClassifier
+from torch.utils.data import DataLoader
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "mended"),
+    [
+        ("tts(X, **{'test_size': 0.2})", "tts(X, **{'test_size': 0.2}, random_state=seed)"),
+        ("params = {'n_jobs': 2}\nRF(**params)", "RF(**params, random_state=seed)"),
+        ("params = {'random_state': None}\nRF(**params)", "params = {'random_state': seed}"),
+        ("SEED = None\nRF(random_state=SEED)", "SEED = seed"),
+        ("SEED: int | None = None\ndef f():\n    RF(random_state=SEED)", "SEED: int | None = seed"),
+        ("RF(random_state=42 if x else None)", "RF(random_state=seed)"),
+        ("RF(random_state=int(time.time()))", "RF(random_state=seed)"),
+        ("RF(random_state=uuid.uuid4().int % 9)", "RF(random_state=seed)"),
+        ("RF(random_state=np.random)", "RF(random_state=seed)"),
+        ("RF(random_state=hash('abc'))", "RF(random_state=seed)"),
+        ("np.random.default_rng(time.time_ns())", "np.random.default_rng(seed)"),
+        ("np.random.default_rng(secrets.randbits(128))", "np.random.default_rng(seed)"),
+        ("Generator(PCG64())", "Generator(PCG64(seed))"),
+        ("np.random.MT19937()", "np.random.MT19937(seed)"),
+        ("random.SystemRandom()", "random.Random(seed)"),
+        ("partial(tts, test_size=0.2)", "partial(tts, test_size=0.2, random_state=seed)"),
+        ("split = train_test_split\nsplit(X)", "split(X, random_state=seed)"),
+        (
+            "r = np.random\nr.permutation(9)",
+            "rng = np.random.default_rng(seed)\nrng.permutation(9)",
+        ),
+        (
+            "torch.backends.x = 1\ntorch.randn(3)",
+            "torch.manual_seed(seed)\ntorch.randn(3)",
+        ),
+        ("rows.sort(key=random.random)", "rng = random.Random(seed)\nrows.sort(key=rng.random)"),
+        ("s.map(np.random.rand)", "rng = np.random.default_rng(seed)\ns.map(rng.random)"),
+        ("xgb.XGBRFRegressor()", "xgb.XGBRFRegressor(random_state=seed)"),
+        (
+            "xgb.sklearn.XGBRanker(colsample_bynode=0.5)",
+            "xgb.sklearn.XGBRanker(colsample_bynode=0.5, random_state=seed)",
+        ),
+        ("SMOTE(k_neighbors=3)", "SMOTE(k_neighbors=3, random_state=seed)"),
+        (
+            "DataLoader(d, shuffle=True)",
+            "torch.manual_seed(seed)\nDataLoader(d, shuffle=True)",
+        ),
+        (
+            "df.sample(fraction=1, shuffle=True)",
+            "df.sample(fraction=1, shuffle=True, seed=seed)",
+        ),
+        ("df.sample(3, ignore_index=True)", "df.sample(3, ignore_index=True, random_state=seed)"),
+        ("orders.sample(False, 0.1)", "orders.sample(False, 0.1, seed=seed)"),
+        ("orders.randomSplit([0.8, 0.2])", "orders.randomSplit([0.8, 0.2], seed=seed)"),
+        ("df.orderBy(F.rand())", "df.orderBy(F.rand(seed))"),
+        (
+            "q = 'select * from t order by random() limit 9'\nx.execute(q)",
+            "q = 'select * from t ORDER BY md5(id) limit 9'",
+        ),
+        (
+            "x.sql(f'SELECT * FROM {t} TABLESAMPLE BERNOULLI (10)')",
+            "x.sql(f'SELECT * FROM {t} TABLESAMPLE BERNOULLI (10) REPEATABLE (1)')",
+        ),
+        (
+            "x.sql('SELECT * FROM t USING SAMPLE reservoir(50 ROWS)')",
+            "x.sql('SELECT * FROM t USING SAMPLE reservoir(50 ROWS) REPEATABLE (1)')",
+        ),
+    ],
+)
+def test_what_only_looks_seeded(reports, fault, mended):
+    [(_, _, lines)] = reports(f"{FOLLOWED}{fault}\n")
+    assert lines == mended.split("\n")
+
+
+@pytest.mark.parametrize(
+    "clean",
+    [
+        "train_test_split(X, **options)",
+        "def f(options):\n    train_test_split(X, **options)",
+        "o = {'n_jobs': 2}\no['random_state'] = 1\nRandomForestClassifier(**o)",
+        "o = {'n_jobs': 2}\no.update(random_state=1)\nRandomForestClassifier(**o)",
+        "o = {'random_state': 1}\nRandomForestClassifier(**o)",
+        "def f(seed=None):\n    RandomForestClassifier(random_state=seed)",
+        "seed = None\nfor seed in range(3):\n    RandomForestClassifier(random_state=seed)",
+        "seed = None\nif x:\n    seed = 3\nRandomForestClassifier(random_state=seed)",
+        "KFold(shuffle=s, random_state=3 if s else None)",
+        "RandomForestClassifier(random_state=hash((3, 4)))",
+        "RandomForestClassifier(random_state=None if s is None else s + 1)",
+        "split = partial(train_test_split, test_size=0.2)\nsplit(X, random_state=3)",
+        "def f(rng):\n    rng.shuffle(a)\nrng = np.random.default_rng(3)\nrng.choice(a)",
+        "def f(random):\n    random.random()",
+        "isinstance(x, np.random.RandomState)\nisinstance(x, DataLoader)",
+        "DataLoader(d)\nDataLoader(d, shuffle=True, generator=g)",
+        "x.execute('select * from t tablesample bernoulli (10) repeatable (3)')",
+        "x.execute('select * from t using sample 10% (bernoulli, 42)')",
+        "orders.sample(False, 0.1, 42)\norders.randomSplit([0.8, 0.2], 42)\nF.rand(42)",
+        "RandomForestClassifier().set_params(n_jobs=1, random_state=1)",
+        "base = DecisionTreeClassifier(max_depth=1)\nAdaBoostClassifier(base, random_state=1)",
+        "deck.sample(n=3)\nself.dataset.sample(batch_size)\nX_dist.sample(10)\nd.sample((3,))",
+        "@pytest.fixture(autouse=True)\ndef f():\n    np.random.seed(0)\n"
+        "def test_a():\n    np.random.rand(3)",
+        "# seeds: ok - a game\nrandom.random()",
+        "rows = x.execute('select count(*) from t').fetchone()[0]\npart = rows[:5]",
+        "df = pd.read_sql('select * from t', x).sort_values('id')\npart = df.iloc[:80]",
+        "df = pd.read_sql('select * from t', x)\npreview = df.head(10)",
+        "msg = _('Please select a file from the list')\npart = msg[:20]",
+    ],
+)
+def test_what_only_looks_unseeded(reports, clean):
+    assert reports(f"{FOLLOWED}{clean}\n") == []
+
+
 def test_a_seed_covers_only_what_follows_it(reports):
     code = """\
     import numpy as np
@@ -329,6 +457,32 @@ def test_notebook(tmp_path):
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%time a = np.random.rand(3)",
+        "%timeit -n 3 -o np.random.rand(3)",
+        "if True:\n    %time np.random.rand(3)",
+        "%%prun -l 5\nnp.random.rand(3)",
+        "%%wandb\nnp.random.rand(3)",
+    ],
+)
+@pytest.mark.parametrize("language", ["Python", "ipython"])
+def test_timed_code_in_a_notebook_is_code(tmp_path, cell, language):
+    path = tmp_path / "timed.ipynb"
+    write_notebook(path, "import numpy as np", cell, language=language)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    done = gate(path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"cell 2, line {cell.count(chr(10)) + 1}: np.random.rand()" in done.stdout
+
+
+def test_other_languages_in_a_notebook_are_passed_over(tmp_path):
+    cells = ["%%sql\nselect 1", "%%html\n<b>", "%%js\nlet a = 1;", "%time ls -l", "%%!\nls -l"]
+    done = gate(write_notebook(tmp_path / "other.ipynb", *cells))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_wrong_use(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("x = 1\nx = (\n")
@@ -338,17 +492,21 @@ def test_wrong_use(tmp_path):
     not_json.write_text("{")
     old = tmp_path / "old.ipynb"
     old.write_text('{"worksheets": []}')
+    listed = tmp_path / "listed.ipynb"
+    listed.write_text("[]")
     cell = write_notebook(tmp_path / "cell.ipynb", "x = 1", "\nx = = 2")
     fault = tmp_path / "fault.py"
     fault.write_text("import random\nrandom.random()\n")
-    files = [broken, binary, not_json, old, cell, tmp_path / "missing.py", fault]
+    files = [broken, binary, not_json, old, listed, cell, tmp_path / "missing.py", fault]
     done = gate(*files)
     assert done.returncode == 2
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
-        f"{broken}:2", str(binary), str(not_json), str(old), str(cell), f"{tmp_path}/missing.py",
+        f"{broken}:2", str(binary), str(not_json), str(old), str(listed), str(cell),
+        f"{tmp_path}/missing.py",
     ]  # fmt: skip
     assert "cell 2, line 2: cannot be read as Python" in done.stderr
     assert "No such file" in done.stderr
+    assert done.stderr.count("is no notebook of format 4") == 3
     assert f"{fault}:2" in done.stdout
     assert gate().returncode == 2
 
