@@ -440,6 +440,37 @@ def test_an_exception_needs_a_reason(reports):
     assert reports("import random\nrandom.choice(\n    a,\n)  # seeds: ok - a game\n") == []
 
 
+@pytest.fixture
+def ruff(tmp_path):
+    """Lint code with the generated project's rules, as the file of this name."""
+    (tmp_path / "ruff.toml").write_text((GATE.parents[2] / "ruff.toml").read_text())
+
+    def run(name, code):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code)
+        command = ["ruff", "check", "--no-cache", "--output-format=concise", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    return run
+
+
+def test_ruff_takes_the_mended_line_and_the_exception(ruff):
+    code = '"""Try."""\n\nimport random\n\nimport numpy as np\n\nrng = random.Random(seed := 1)\n'
+    code += "np.random.rand(3)  # seeds: ok - why\nrandom.random()  # seeds: ok - why\n"
+    assert "All checks passed" in ruff("scripts/try.py", code)
+    assert "NPY002" in ruff("src/shipping/service/try.py", code)
+
+
+def test_ruff_stops_a_feature_that_reads_the_clock(ruff):
+    code = "import time\nfrom datetime import UTC, datetime\n\nimport pandas as pd\n\n"
+    code += "AT = datetime.now(UTC), pd.Timestamp.now(UTC), time.time()\n"
+    for room in ("preprocessing", "estimators"):
+        assert ruff(f"src/shipping/{room}/made.py", code).count("TID251") == 3
+    assert "TID251" not in ruff("src/shipping/service/made.py", code)
+
+
 def test_notebook(tmp_path):
     notebook = write_notebook(
         tmp_path / "explore.ipynb",
