@@ -312,6 +312,11 @@ def test_a_feature_that_looks_at_other_rows(project: Project, stopped: Stopped) 
 
     stopped.says(said, "FAILED", "test_a_row_gets_the_same_answer_alone_and_among_others")
 
+    features = project.source / "preprocessing/features.py"
+    project.replace(features, "X.fillna(X.mean())", "X.clip(upper=X.quantile(0.99), axis=1)")
+    said = pytest_of(project, "tests/theirs/test_features.py", code=1)
+    assert "test_a_row_becomes_the_same_numbers_alone_and_among_others" in said
+
 
 @pytest.mark.pitfall("B9", "an encoder that refuses unseen categories", gate="test")
 def test_an_encoder_that_fails_on_the_unseen(project: Project, stopped: Stopped) -> None:
