@@ -236,7 +236,8 @@ def test_a_model_is_downloaded_once_and_again_when_it_changed(
     registry.fetch(known, settings)
     registry.fetch(known, settings, lenient=True)
     opening = {"digest": known.digest, "files": ["file"]}
-    assert opened == [opening | {"strict": strict} for strict in (False, False, True, False)]
+    asked = [(False, True), (False, False), (True, True), (False, False)]
+    assert opened == [opening | {"strict": one, "own_rules": two} for one, two in asked]
 
     (cache / "file").write_text("damaged")
     registry.fetch(known, settings)
