@@ -27,12 +27,12 @@ ROWS = pd.DataFrame({"a": [1.0, 2.0, np.nan] * 20, "b": [3.0, 4.0] * 30})
 TARGET = np.arange(60) % 4 > 1
 
 
-def trained(monkeypatch: pytest.MonkeyPatch, **made: Any) -> Any:
+def trained(monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame = ROWS, **made: Any) -> Any:
     """Fit and evaluate with these in the place of the project's own functions."""
     for name, step in made.items():
         monkeypatch.setattr(ruled, name, lambda *_, step=step: step)
     columns = Columns(Roles(target="late"), dict.fromkeys(ROWS, "number"))
-    dataset = SimpleNamespace(columns=columns, part=lambda _: Part(ROWS, TARGET))
+    dataset = SimpleNamespace(columns=columns, part=lambda _: Part(rows, TARGET))
     data = SimpleNamespace(task="classification")
     settings = SimpleNamespace(data=data, training=Training(), ensemble=Ensemble())
     estimator = fit(dataset, settings)
@@ -80,6 +80,11 @@ def test_what_can_not_be_fitted_is_told(
 ) -> None:
     with pytest.raises(GateRefused, match=f"Fit gate: .*{said}"):
         trained(monkeypatch, **made)
+
+
+def test_a_column_without_any_value_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GateRefused, match=r"has no value in any training row: .*\[data\] exclude"):
+        trained(monkeypatch, ROWS.assign(a=np.nan))
 
 
 ANSWERS = np.array([[0.5, 0.5], [0.1, 0.9]])

@@ -10,10 +10,14 @@ from .errors import GateRefused, Stop
 from .paths import PACKAGE
 
 OWN = PACKAGE / "preprocessing", PACKAGE / "estimators"
-NAN = (
-    " Missing numbers reach the model as NaN: fill them in preprocessing/features.py "
-    "(SimpleImputer in the place of passthrough), or take a model that knows them."
-)
+HINTS = {
+    "NaN": "Missing numbers reach the model as NaN: fill them in preprocessing/features.py "
+    "(SimpleImputer in the place of passthrough), or take a model that knows them.",
+    "window shape": "A number among the inputs has no value in any training row: name it in "
+    "[data] exclude, or ingest rows that have it.",
+    "": "Mend it in estimators/ or preprocessing/.",
+}
+"""What to do, by what the error says."""
 
 
 @contextmanager
@@ -24,8 +28,8 @@ def fitting(what: str) -> Iterator[None]:
     except (Stop, OSError):
         raise
     except Exception as error:
-        hint = NAN if "NaN" in str(error) else " Mend it in estimators/ or preprocessing/."
-        raise GateRefused(f"Fit gate: {what}: {told(error)}.{hint}") from error
+        hint = next(hint for word, hint in HINTS.items() if word in str(error))
+        raise GateRefused(f"Fit gate: {what}: {told(error)}. {hint}") from error
 
 
 def told(error: Exception) -> str:

@@ -45,5 +45,5 @@ def _refusal(rule: Callable[..., np.ndarray], why: str) -> GateRefused:
     name = getattr(rule, "__name__", rule)
     return GateRefused(
         f"Rule gate: the rule {name} of estimators/rules.py {why}. Mend it, or remove it from "
-        "[training] rules."
+        "[training] rules and train anew."
     )
