@@ -1,11 +1,13 @@
 """Mistakes in features, model and rules: each is told in one line that names what to mend."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -15,9 +17,11 @@ from sklearn.svm import LinearSVC
 
 from slipway_template.data.columns import Columns
 from slipway_template.estimators import ruled
+from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
 from slipway_template.training.dataset import Part
 from slipway_template.training.explain import time_features
+from slipway_template.training.pipeline import Pipeline
 from slipway_template.training.train import evaluate, fit
 from slipway_template.utils.config import Ensemble, Roles, Training
 from slipway_template.utils.errors import GateRefused
@@ -87,6 +91,18 @@ def test_a_column_without_any_value_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         trained(monkeypatch, ROWS.assign(a=np.nan))
 
 
+def test_a_model_whose_code_changed_since_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skops.io.dump(LogisticRegression(), tmp_path / "unfitted")
+    with pytest.raises(GateRefused, match=r"Golden sample gate: .* train anew: NotFittedError"):
+        Pipeline(tmp_path / "unfitted", ["a"]).run({"a": np.zeros(2)})
+    skops.io.dump(DateParts(), tmp_path / "gone")
+    monkeypatch.delattr(features, "DateParts")
+    with pytest.raises(GateRefused, match=r"Golden sample gate: .* no attribute 'DateParts'"):
+        Pipeline(tmp_path / "gone", ["a"])
+
+
 ANSWERS = np.array([[0.5, 0.5], [0.1, 0.9]])
 
 
@@ -113,7 +129,7 @@ def numbers(columns: Any) -> ColumnTransformer:
 
 
 @pytest.mark.parametrize(
-    ("features", "steps"),
+    ("made", "steps"),
     [
         (numbers(["a"]), {"few"}),
         (numbers([0, 1]), {"few"}),
@@ -122,8 +138,6 @@ def numbers(columns: Any) -> ColumnTransformer:
         (make_pipeline(numbers(["a", "b"])), {"features"}),
     ],
 )
-def test_steps_are_timed_however_they_name_their_columns(features: Any, steps: set[str]) -> None:
-    estimator = SimpleNamespace(
-        pipeline_=SimpleNamespace(named_steps={"features": features.fit(ROWS)})
-    )
+def test_steps_are_timed_however_they_name_their_columns(made: Any, steps: set[str]) -> None:
+    estimator = SimpleNamespace(pipeline_=SimpleNamespace(named_steps={"features": made.fit(ROWS)}))
     assert time_features(estimator, ROWS).keys() == steps

@@ -11,6 +11,7 @@ import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..estimators.model import TRUSTED
+from ..utils.blame import refusing
 from ..utils.errors import GateRefused
 from .evaluation import answers
 from .graph import Arrays
@@ -19,22 +20,29 @@ from .members import TYPES
 FILE = "model.skops"
 KNOWN = [*TRUSTED, *TYPES]
 """What a model file may hold."""
+CHANGED = "Golden sample gate: with the code that is here now the model can't answer, so train anew"
 
 
 class Pipeline:
-    """An estimator in memory; GateRefused where its file holds a type that nobody reviewed."""
+    """An estimator in memory.
+
+    GateRefused where its file holds a type that nobody reviewed, or its code was changed since, so
+    that it can't be read or does not answer.
+    """
 
     def __init__(self, source: Path, inputs: list[str]) -> None:
-        try:
-            self._estimator = skops.io.load(source, trusted=KNOWN)
-        except (UntrustedTypesFoundException, TypeError) as error:
-            raise GateRefused(
-                f"Trust gate: {error} Review the type, then add it to TRUSTED in "
-                "estimators/model.py."
-            ) from None
+        with refusing(CHANGED):
+            try:
+                self._estimator = skops.io.load(source, trusted=KNOWN)
+            except (UntrustedTypesFoundException, TypeError) as error:
+                raise GateRefused(
+                    f"Trust gate: {error} Review the type, then add it to TRUSTED in "
+                    "estimators/model.py."
+                ) from None
         self._inputs = inputs
 
     def run(self, inputs: Arrays) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes), or values, shape (n_rows,)."""
         frame = pd.DataFrame({name: inputs[name] for name in self._inputs})
-        return answers(self._estimator, frame)
+        with refusing(CHANGED):
+            return answers(self._estimator, frame)

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from ..data.ingest import ingest_all
 from ..estimators.ruled import make_estimator
 from ..utils import environment
-from ..utils.blame import fitting
+from ..utils.blame import refusing
 from ..utils.config import Settings
 from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
@@ -121,7 +121,7 @@ def train(
     return Outcome(run.info.run_id, version, decision.promoted, decision.reasons, record)
 
 
-@fitting("the model of estimators/model.py can't be fitted")
+@refusing("Fit gate: the model of estimators/model.py can't be fitted")
 def fit(dataset: Dataset, settings: Settings, note: Note = lambda _: None) -> BaseEstimator:
     """Return the project's estimator, fitted on the training rows.
 
@@ -153,7 +153,7 @@ def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one:
         log.warning(warnings[-1])
 
 
-@fitting("the model of estimators/model.py, with its rules, can't answer")
+@refusing("Fit gate: the model of estimators/model.py, with its rules, can't answer")
 def evaluate(estimator: BaseEstimator, dataset: Dataset, task: str) -> dict[str, dict[str, float]]:
     """Return the metrics of the model on `validation` and `test`, and of the dummy (`baseline`)."""
     validation = dataset.part("validation")

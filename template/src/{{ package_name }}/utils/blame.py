@@ -21,7 +21,7 @@ HINTS = {
 
 
 @contextmanager
-def fitting(what: str) -> Iterator[None]:
+def refusing(what: str) -> Iterator[None]:
     """Say `what` failed, and how, where the user's code or what it calls raises."""
     try:
         yield
@@ -29,7 +29,7 @@ def fitting(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         hint = next(hint for word, hint in HINTS.items() if word in str(error))
-        raise GateRefused(f"Fit gate: {what}: {told(error)}. {hint}") from error
+        raise GateRefused(f"{what}: {told(error)}. {hint}") from error
 
 
 def told(error: Exception) -> str:
