@@ -220,7 +220,7 @@ def test_a_table_from_postgresql_and_its_password_nowhere(
 
     # Without the driver the message says what is missing.
     said = project.cli("data", "ingest", query, code=2)
-    assert "psycopg" in said.stderr
+    assert "uv add 'psycopg[binary]'" in said.stderr
     assert PASSWORD not in said.stdout + said.stderr
 
     project.replace(project.config, '"sample:20000"', json.dumps(query))

@@ -800,7 +800,7 @@ GOOD = "label,x\n" + "a,1.5\nb,2.5\n" * 15
         ("rows.csv", b"\0" * 5000, "can't be read"),
         ("rows.csv", GOOD.replace("a", "é").encode("latin1"), "iconv"),
         ("rows.csv", (GOOD * 1000 + "é,1\n").encode("latin1"), "iconv"),
-        ("rows.csv", GOOD.encode("utf-16"), "is no UTF-8 text"),
+        ("rows.csv", GOOD.encode("utf-16"), "is UTF-16 text"),
         ("rows.csv", GOOD.replace(",", ";").encode(), "separated by ';'"),
         ("rows.csv", GOOD.replace(",", ";").replace(".", ",").encode(), "separated by ';'"),
         ("rows.csv", GOOD.replace(",", "\t").encode(), r"separated by '\t'"),
@@ -827,7 +827,9 @@ def test_a_parquet_file_cut_short(project: Project) -> None:
 def test_no_file(project: Project) -> None:
     assert "does not exist" in project.refuses(project.root / "none.csv", "label")
     (project.root / "folder.csv").mkdir()
-    assert "Is a directory" in project.refuses(project.root / "folder.csv", "label")
+    assert "is a folder. Make one file of it" in project.refuses(
+        project.root / "folder.csv", "label"
+    )
 
 
 def test_settings_that_can_not_be_read(project: Project, csv: Callable[..., Path]) -> None:

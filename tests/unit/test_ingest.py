@@ -89,3 +89,22 @@ def test_the_time_to_read_and_the_rows_before_are_kept(settings: Any) -> None:
     assert [one.before for one in ingest_all(SCHEMA, settings)] == [None, None]
     assert [one.before for one in ingest_all(SCHEMA, settings)] == [3, 2]
     assert 0 < tables.history(settings.tables, "people")[0].facts["seconds"] < 60
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (
+            {"row_id": ["a"], "age": [1.0], " churned": [True]},
+            "Its ' churned' has a space too many",
+        ),
+        ({"age": [1.0], "churned": [True]}, r"reset_index\(\)"),
+    ],
+)
+def test_what_may_have_become_of_a_column_is_told(
+    settings: Any, people: dict[str, list[Any]], said: str
+) -> None:
+    fill(settings, people=people, payments=PAYMENTS)
+    tables.write(settings.tables, "people", pyarrow.table(PEOPLE), {})
+    with pytest.raises(ColumnsGone, match=said):
+        ingest_all(SCHEMA, settings)

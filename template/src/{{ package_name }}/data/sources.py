@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..utils.config import without_password
@@ -20,6 +20,14 @@ from ..utils.errors import UsageError
 BATCH_ROWS = 50_000
 BLOCK_BYTES = 8 << 20
 UNREADABLE = (pa.ArrowException, OSError, ValueError, csv.Error, SQLAlchemyError, ImportError)
+
+FOREIGN = {
+    b"\xff\xfe": "UTF-16 text. Convert it, as in: iconv -f utf-16 -t utf-8 OLD.csv > NEW.csv",
+    b"\x1f\x8b": "compressed. Unpack it, as in: gunzip -c OLD > NEW.csv",
+    b"PK\x03\x04": "an Excel file or zip archive. Save the sheet as CSV, or unpack it.",
+    b"PAR1": "Parquet: name it .parquet.",
+}
+"""What other files begin with, and what to do with them."""
 
 
 def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -33,6 +41,9 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     path = Path(source)
     if "://" not in source and not path.exists():
         raise UsageError(f"{source} does not exist.")
+    if "://" not in source and path.is_dir() and not (path / "_delta_log").is_dir():
+        mend = "pandas.read_parquet(FOLDER).to_parquet(NEW)"
+        raise UsageError(f"{source} is a folder. Make one file of it, as in: {mend}")
     try:
         if is_query(source):
             yield from _query_batches(source, batch_rows)
@@ -47,13 +58,10 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
         elif "://" in source or (path / "_delta_log").is_dir():
             yield from _delta_batches(source, batch_rows)
         else:
+            _refuse_foreign(path)
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
     except UNREADABLE as error:
-        if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-            mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
-            raise UsageError(f"{source} is no UTF-8 text. Convert it, as in: {mend}") from None
-        first_line = str(error).splitlines()[0]
-        raise UsageError(f"{without_password(source)} can't be read: {first_line}") from None
+        raise UsageError(_explained(source, error)) from None
 
 
 def read_table(source: str) -> pa.Table:
@@ -71,6 +79,9 @@ def is_query(source: str) -> bool:
 
 def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     url, _, query = source.partition("#")
+    file = make_url(url).database if url.startswith("sqlite") else None
+    if file and not file.startswith((":", "file:")) and not Path(file).exists():
+        raise UsageError(f"{file} does not exist.")  # SQLite would make it
     with create_engine(url).connect().execution_options(stream_results=True) as connection:
         frames = pd.read_sql(text(query), connection, chunksize=batch_rows, dtype_backend="pyarrow")
         for frame in frames:
@@ -78,6 +89,7 @@ def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    _refuse_foreign(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
     if not names:
@@ -94,6 +106,23 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     # In order, a bad line is told by its number.
     for block in pyarrow.csv.open_csv(path, in_order, parse, as_text):
         yield from pa.Table.from_batches([block]).to_batches(batch_rows)
+
+
+def _explained(source: str, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
+        mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
+        return f"{source} is no UTF-8 text. Convert it, as in: {mend}"
+    said = f"{without_password(source)} can't be read: {str(error).splitlines()[0]}"
+    driver = ". For PostgreSQL: uv add 'psycopg[binary]'"
+    return said + driver if isinstance(error, ImportError) else said
+
+
+def _refuse_foreign(path: Path) -> None:
+    with path.open("rb") as file:
+        first = file.read(4)
+    for start, said in FOREIGN.items():
+        if first.startswith(start):
+            raise UsageError(f"{path} is {said}")
 
 
 def _refuse_twins(source: str, names: list[str]) -> None:

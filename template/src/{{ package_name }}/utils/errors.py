@@ -14,12 +14,12 @@ class GateRefused(Stop):
 class ColumnsGone(GateRefused):
     """Declared columns are missing from a source."""
 
-    def __init__(self, source: str, columns: list[str]) -> None:
+    def __init__(self, source: str, columns: list[str], hint: str = "") -> None:
         self.columns = columns
         several = "s" if len(columns) > 1 else ""
         super().__init__(
             f"Schema gate: {source} was not ingested, as it lacks the declared column{several} "
-            f"{', '.join(columns)}."
+            f"{', '.join(columns)}.{hint}"
         )
 
 
