@@ -206,6 +206,8 @@ def test_a_service_says_where_it_answers_and_workers_end_with_their_parent(
         service.process.kill()  # the parent alone
         service.process.wait()
         wait_for(lambda: not answers(service))
+        with suppress(ProcessLookupError):  # they may still be writing
+            service.kill()
 
 
 def answers(service: Service) -> bool:
