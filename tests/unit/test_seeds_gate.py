@@ -326,6 +326,10 @@ from torch.utils.data import DataLoader
             "x.sql(f'SELECT * FROM {t} TABLESAMPLE BERNOULLI (10) REPEATABLE (1)')",
         ),
         (
+            "x.sql('SELECT * FROM t USING SAMPLE 10%')",
+            "x.sql('SELECT * FROM t USING SAMPLE 10% (bernoulli, 1)')",
+        ),
+        (
             "x.sql('SELECT * FROM t USING SAMPLE reservoir(50 ROWS)')",
             "x.sql('SELECT * FROM t USING SAMPLE reservoir(50 ROWS) REPEATABLE (1)')",
         ),
@@ -344,6 +348,7 @@ def test_what_only_looks_seeded(reports, fault, mended):
         "o = {'n_jobs': 2}\no['random_state'] = 1\nRandomForestClassifier(**o)",
         "o = {'n_jobs': 2}\no.update(random_state=1)\nRandomForestClassifier(**o)",
         "o = {'random_state': 1}\nRandomForestClassifier(**o)",
+        "o = {'random_state': 1}\no |= {'n_jobs': 2}\nRandomForestClassifier(**o)",
         "def f(seed=None):\n    RandomForestClassifier(random_state=seed)",
         "seed = None\nfor seed in range(3):\n    RandomForestClassifier(random_state=seed)",
         "seed = None\nif x:\n    seed = 3\nRandomForestClassifier(random_state=seed)",

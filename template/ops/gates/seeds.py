@@ -32,10 +32,10 @@ from typing import Any, NamedTuple, cast
 # them takes two seconds. Public names only: what is private gets its seed from its callers.
 READ_FROM_SOURCE = re.compile(r"(sklearn|imblearn)(\.[a-zA-Z]\w*)+")
 # These may not be installed. Boosters sample only if told to, but for CatBoost and XGBRF.
-BOOSTER = re.compile(r"(lightgbm|xgboost|catboost)\.(\w+\.)?(LGBM|XGB(RF)?|CatBoost)[CR]?[a-z]*")
+BOOSTER = re.compile(r"(lightgbm|xgboost|catboost)\.(\w+\.)?(LGBM|XGB(RF)?|CatBoost)[CR][a-z]+")
 SHARES = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
 SHARES += ("bagging_fraction", "feature_fraction")
-SAMPLER = re.compile(r"imblearn\..*(SMOTE\w*|ADASYN|Sampler|Balanced\w+|RUSBoost\w+)|umap\.UMAP")
+SAMPLER = re.compile(r"imblearn\..*(SMOTE\w*|ADASYN|Random\w+|Balanced\w+|RUSBoost\w+)|umap\.UMAP")
 
 # What has a `random_state` and one of these parameters draws only with one of these values. Where
 # it is left out, the default of the installed version decides.
@@ -268,10 +268,11 @@ def query_rows(site: Site, module: Module) -> Finding | None:
     if "select" not in "\n".join(lines[query.lineno - 1 : query.end_lineno]).lower():
         return None
     text = ast.get_source_segment("\n".join(lines), query) or ""
-    if SQL_DRAW.search(text):
-        mended = SQL_DRAW.sub(
-            lambda m: "ORDER BY md5(id)" if m[1] else m[0] + " REPEATABLE (1)", text
-        )
+    if draw := SQL_DRAW.search(text):
+        seed = (
+            " REPEATABLE (1)" if draw[0].endswith(")") else " (bernoulli, 1)"
+        )  # the latter: DuckDB
+        mended = SQL_DRAW.sub("ORDER BY md5(id)" if draw[1] else rf"\g<0>{seed}", text)
         return "a query that draws other rows each run", with_text(query, mended, module), ""
     statement = next(node for node in reversed(site.parents) if isinstance(node, ast.stmt))
     if not isinstance(statement, ast.Assign) or not SELECT.match(text):
@@ -375,12 +376,13 @@ def read(path: Path) -> Module:
         parents = around[node]
         around |= dict.fromkeys(ast.iter_child_nodes(node), (*parents, node))
         is_given = isinstance(getattr(node, "ctx", node), ast.Store | ast.arg)
-        changes = getattr(node, "attr", "") == "update"
+        changes = getattr(node, "attr", "") in {"update", "setdefault"}
         if changes or (is_given and not isinstance(node, ast.Attribute)):
             target = getattr(node, "value", node)  # of `x[...] = ` and `x.update`
             name = getattr(target, "id", getattr(target, "arg", ""))
             # What the file doesn't say, or says in parts, is noted as an `arg`.
-            said = getattr(parents[-1], "value", None) if isinstance(node, ast.Name) else None
+            is_plain = isinstance(node, ast.Name) and not isinstance(parents[-1], ast.AugAssign)
+            said = getattr(parents[-1], "value", None) if is_plain else None
             value = said or ast.copy_location(ast.arg(name), node)
             end = (value.end_lineno, value.end_col_offset)
             module.bound.setdefault(name, []).append((end, scope(parents), value))
