@@ -21,7 +21,8 @@ for module in ("data", "training", "service", "monitoring"):  # in the order of 
 DECIDING = {"train", "promote", "rollback"}
 FOREIGN = {
     "mlflow.exceptions": ("MlflowException", "MLflow"),
-    "sqlalchemy.exc": ("DatabaseError", "The database"),
+    "sqlalchemy.exc": ("SQLAlchemyError", "The database"),
+    "pandas.errors": ("DatabaseError", "The database"),
     "sqlite3": ("DatabaseError", "The database"),
 }
 """By module: errors that the world around causes, and whose they are."""
