@@ -136,4 +136,5 @@ def _aliases(client: MlflowClient, settings: Settings, now_ms: float) -> Iterato
 def _passed(version: ModelVersion) -> bool | None:
     """Tell whether a version ever became champion by a decision; None before the first one."""
     told = [json.loads(text) for name, text in version.tags.items() if name.startswith("decision ")]
-    return any(one.get("champion") == int(version.version) for one in told) if told else None
+    led = [one for one in told if one["promoted"] and one.get("champion") == int(version.version)]
+    return bool(led) if told else None
