@@ -74,6 +74,9 @@ def _run(options: Options) -> Result:
 def _explain(error: Exception, command: str) -> str | None:
     """Say what stopped a command; None where only a traceback tells it."""
     said = str(error).strip()
+    for module, (kind, whose) in FOREIGN.items():
+        if isinstance(error, getattr(sys.modules.get(module), kind, ())):
+            return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}"
     if isinstance(error, Stop | OSError):
         return said
     if isinstance(error, ModuleNotFoundError):
@@ -82,9 +85,6 @@ def _explain(error: Exception, command: str) -> str | None:
             f"{command}: {said}. `uv sync` installs what pyproject.toml names (an image may hold "
             f"less), `uv add {name}` what it does not."
         )
-    for module, (kind, whose) in FOREIGN.items():
-        if isinstance(error, getattr(sys.modules.get(module), kind, ())):
-            return f"{whose} failed: {said.splitlines()[0]}"
     return None
 
 
