@@ -22,7 +22,7 @@ HINTS = {
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Say `what` failed, and how, where the user's code or what it calls raises."""
+    """Refuse where the code within raises: say `what` failed, how, and what to do."""
     try:
         yield
     except (Stop, OSError):
