@@ -266,7 +266,7 @@ class Remote(Section):
 class Paths(Section):
     """[paths]: where data, models and reports live, relative to the project."""
 
-    var: Path = Path("var")
+    var: str = "var"
     tables: str | None = None
     """A folder or object-store URI for the tables; `<var>/tables` where not said."""
 
@@ -290,7 +290,6 @@ class Settings(BaseSettings):
         extra="forbid",
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        env_ignore_empty=True,  # compose makes them of variables that are not set
     )
 
     data: Data
@@ -316,7 +315,7 @@ class Settings(BaseSettings):
     @property
     def var(self) -> Path:
         """The folder for everything that git ignores."""
-        return project_root() / self.paths.var
+        return project_root() / (self.paths.var or "var")  # compose makes "" of what is not set
 
     @property
     def tables(self) -> str:
