@@ -54,7 +54,6 @@ WHY = {
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "model": Refused} for code, text in WHY.items()
 }
-REFUSALS[503]["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "number"}}}
 
 
 class Prediction(BaseModel):
