@@ -69,7 +69,7 @@ class Stopped:
 
 def plain(line: str) -> str:
     """Shorten a line to what is the same on every machine."""
-    line = re.sub(r"(/[\w.+-]+){2,}/", "", line.strip())
+    line = re.sub(r"(?<!\w)(/[\w.+-]+){2,}/", "", line.strip())
     line = re.sub(r"\b[0-9a-f]{32}\b", "…", line)
     return line if len(line) <= LONGEST else f"{line[:LONGEST].rsplit(' ', 1)[0]} …"
 

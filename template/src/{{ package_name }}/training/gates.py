@@ -92,7 +92,7 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
     shared = {*then["data"]["sources"]} & {*now["data"]["sources"]}
     if not shared or _differ(then, now, "data", ("task", "target")):
         return None
-    own = Rival(record.metrics["validation"], "its own")
+    own = Rival(record.metrics.get("validation", {}), "its own")
     if _differ(then, now, "data", DIVIDING) or _differ(then, now, "split", now["split"]):
         return own
     try:
