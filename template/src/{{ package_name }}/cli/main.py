@@ -5,6 +5,7 @@ each command imports what it needs.
 """
 
 import argparse
+import re
 import sys
 from importlib import import_module
 
@@ -24,6 +25,7 @@ FOREIGN = {
     "sqlalchemy.exc": ("SQLAlchemyError", "The database"),
     "pandas.errors": ("DatabaseError", "The database"),
     "sqlite3": ("DatabaseError", "The database"),
+    "deltalake.exceptions": ("DeltaError", "Delta Lake"),
 }
 """By module: errors that the world around causes, and whose they are."""
 
@@ -77,8 +79,10 @@ def _explain(error: Exception, command: str) -> str | None:
     for module, (kind, whose) in FOREIGN.items():
         if isinstance(error, getattr(sys.modules.get(module), kind, ())):
             return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}"
-    if isinstance(error, Stop | OSError):
+    if isinstance(error, Stop):
         return said
+    if isinstance(error, OSError):  # those of object stores come in coloured lines
+        return " ".join(re.sub(r"\x1b\[\d*m|↳", " ", said).split())
     if isinstance(error, ModuleNotFoundError):
         name = str(error.name).partition(".")[0]
         return (
