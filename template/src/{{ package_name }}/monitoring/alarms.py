@@ -59,8 +59,8 @@ def of_columns(
         now, usually = newest.counts[name], np.asarray(window.reference[name].counts)
         only = int(np.argmax(now))
         # The chance that of all rows, now and in training, those of other values lie in training.
-        others = usually.sum() / (usually.sum() + now.sum())
-        chance = others ** (usually.sum() - usually[only])
+        others = float(usually.sum()) / float(usually.sum() + now.sum())
+        chance = others ** float(usually.sum() - usually[only])
         if now[only] == now.sum() and chance < LEVEL / len(profile.columns):
             value = window.reference[name].names[only]
             yield "silence", f"{name} is {value} in all the newest {newest.compared:,} rows"

@@ -55,9 +55,11 @@ def _tail(reference: Distribution, before: np.ndarray, now: np.ndarray) -> float
     if reference.edges is None or len(reference.edges) < 2:
         return 0.0
     last = len(reference.edges)
-    known = ((part[[0, last]].sum(), part[: last + 1].sum()) for part in (before, now))
-    usual, share = (outer / (among or 1) for outer, among in known)
-    return float(share - usual)
+    usual, share = (
+        float(part[[0, last]].sum()) / (float(part[: last + 1].sum()) or 1)
+        for part in (before, now)
+    )
+    return share - usual
 
 
 def judge(shifts: list[Shift]) -> list[Shift]:

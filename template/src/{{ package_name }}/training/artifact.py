@@ -7,7 +7,6 @@ and features computed another way.
 
 import ast
 import hashlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +19,16 @@ from pydantic import BaseModel
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
 from ..data.validation import to_inputs
-from ..estimators import rules
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
 from ..utils.errors import GateRefused
+from ..utils.paths import PACKAGE
 from ..utils.rules import apply_rules
 from .graph import Arrays
 from .masks import MANY, fast_runtime
 
+RULES_FILE = PACKAGE / "estimators" / "rules.py"
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
@@ -97,7 +97,7 @@ def rules_digest(names: list[str]) -> str:
     others = {getattr(rule, "__name__", "") for name, rule in RULES.items() if name not in names}
     said = [
         ast.unparse(node)
-        for node in ast.parse(inspect.getsource(rules)).body
+        for node in ast.parse(RULES_FILE.read_text(encoding="utf-8")).body
         if getattr(node, "name", None) not in others and not isinstance(node, ast.Expr)
     ]
     kept = [text for text in said if not text.startswith("RULES")]
