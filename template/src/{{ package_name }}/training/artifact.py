@@ -7,9 +7,11 @@ and features computed another way.
 
 import ast
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +25,10 @@ from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
 from ..utils.errors import GateRefused
-from ..utils.paths import PACKAGE
 from ..utils.rules import apply_rules
 from .graph import Arrays
 from .masks import MANY, fast_runtime
 
-RULES_FILE = PACKAGE / "estimators" / "rules.py"
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
@@ -94,10 +94,12 @@ def digest(folder: Path) -> str:
 
 def rules_digest(names: list[str]) -> str:
     """Return the SHA-256 of rules.py without other rules, comments and layout."""
+    # In Spark the package is in an archive, where it is no file.
+    source = inspect.getsource(import_module("..estimators.rules", __package__))
     others = {getattr(rule, "__name__", "") for name, rule in RULES.items() if name not in names}
     said = [
         ast.unparse(node)
-        for node in ast.parse(RULES_FILE.read_text(encoding="utf-8")).body
+        for node in ast.parse(source).body
         if getattr(node, "name", None) not in others and not isinstance(node, ast.Expr)
     ]
     kept = [text for text in said if not text.startswith("RULES")]
