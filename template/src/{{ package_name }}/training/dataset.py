@@ -61,17 +61,19 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
     return [leak.message for leak in leaks]
 
 
-def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
-    """Yield what may be meant, but makes training see less than is there.
-
-    GateRefused where the training rows have no value of an input.
-    """
+def refuse_silence(dataset: Dataset) -> None:
+    """Refuse inputs of which the training rows have no value, by GateRefused."""
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
     if empty := ", ".join(inputs.columns[inputs.isna().all()]):
         raise GateRefused(
             f"Silence gate: {empty} has no value in any of {len(inputs):,} training rows. Mend the "
             "source, or name it in [data] exclude."
         )
+
+
+def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
+    """Yield what may be meant, but makes training see less than is there."""
+    inputs = dataset.split.rows("train")[dataset.columns.inputs]
     for name in inputs.columns[(inputs == inputs.iloc[0]).all()]:
         yield f"{name} is {inputs[name].iloc[0]} in all {len(inputs):,} training rows"
     counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())

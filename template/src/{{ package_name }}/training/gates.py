@@ -60,10 +60,11 @@ def objections(
             "declare now; train anew."
         )
     for name, table in record.data.items():
-        if dataset.tables[name].fingerprint != table.fingerprint:
+        now = dataset.tables.get(name)
+        if now is None or now.fingerprint != table.fingerprint:
             raise GateRefused(
                 f"Record gate: version {table.version} of the table {name!r} is not the one that "
-                "the model was trained on; train anew."
+                "the model was trained on, or [data.sources] lacks it now; train anew."
             )
     part = dataset.part("validation")
     dummy = judge(make_dummy(artifact.about.task).fit(*dataset.part("train")), *part)

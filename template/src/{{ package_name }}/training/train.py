@@ -28,7 +28,7 @@ from ..utils.steps import Steps
 from . import gates, promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, rules_digest, write_extras
 from .convert import differs, to_graph, to_masks
-from .dataset import Dataset, doubts, load_dataset, refuse_leaks
+from .dataset import Dataset, doubts, load_dataset, refuse_leaks, refuse_silence
 from .ensemble import Note, fit_ensemble
 from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
@@ -74,6 +74,7 @@ def train(
         ingest_all(schema, settings, only_new=True)
         dataset = load_dataset(settings, schema)
     with steps.step("leaks"):
+        refuse_silence(dataset)
         warnings = [*refuse_leaks(dataset), *doubts(dataset, settings.split)]
     for said in warnings:
         log.warning(said)
