@@ -198,6 +198,14 @@ def test_before_setup_each_target_says_what_is_missing(
     assert not (project.path / ".venv").exists()
 
 
+def test_a_copied_folder_does_not_work_on_the_other(project: Project, tmp_path: Path) -> None:
+    copy = Project(tmp_path / "a copy", project.package)
+    shutil.copytree(project.path, copy.path, symlinks=True)
+    assert "Not set up yet: run `make setup`" in copy.make("audit", code=2)
+    copy.make("setup")
+    assert copy.make("audit")
+
+
 def test_a_wheel_without_git_is_one_line(project: Project) -> None:
     wheel = [project.path / ".venv/bin/python", "ops/wheel.py", "check"]
     assert project.run(*wheel, code=1, PATH="/nowhere").stderr == (
