@@ -87,6 +87,8 @@ def test_another_library(trained: Project, stopped: Stopped, rows: pd.DataFrame)
         "predict", "some.csv", "out.csv", **setting(trained, "ENVIRONMENT", "warn")
     )
     assert "50 of 50 rows" in warned.stdout
+    assert "the model was trained with scikit-learn 1.9" in warned.stderr
+    assert "1.8.0 here" in warned.stderr
 
 
 @pytest.mark.pitfall("D3", "a version that fails its gates is made champion", gate="serve")

@@ -8,6 +8,7 @@ and features computed another way.
 import ast
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ from ..utils.errors import GateRefused
 from ..utils.rules import apply_rules
 from .graph import Arrays
 from .masks import MANY, fast_runtime
+
+log = logging.getLogger(__name__)
 
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
 TOLERANCE = 1e-6
@@ -117,8 +120,8 @@ def open_artifact(
     """Load a model from its folder, after it has shown what it must.
 
     `expected` is the digest that the registry knows. `strict` refuses another version of Python or
-    of a library, `own_rules` rules that do something else now. `runtime` is `onnx` or `sklearn`,
-    by default the one that training chose.
+    of a library, which is only logged without it; `own_rules` refuses rules that do something else
+    now. `runtime` is `onnx` or `sklearn`, by default the one that training chose.
 
     GateRefused where the files were changed, a library differs, a rule is gone, a type in the file
     is not trusted, or the golden sample is answered differently.
@@ -130,8 +133,7 @@ def open_artifact(
         )
     extras = folder / "extra_files"
     about = About.model_validate_json((extras / ABOUT).read_text())
-    if strict:
-        _refuse_other_versions(about.versions)
+    _compare_versions(about.versions, strict=strict)
     # Rules are for rare rows, of which the golden sample need not hold any.
     if own_rules and about.rules_digest not in {"", rules_digest(about.rules)}:
         raise GateRefused(
@@ -179,7 +181,7 @@ def stored_golden(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     return inputs, stored.drop(columns=list(inputs)).to_numpy()
 
 
-def _refuse_other_versions(trained: dict[str, str]) -> None:
+def _compare_versions(trained: dict[str, str], *, strict: bool) -> None:
     here = environment.versions()
     differing = [
         f"{name} {version} there, {here.get(name, 'missing')} here"
@@ -187,11 +189,13 @@ def _refuse_other_versions(trained: dict[str, str]) -> None:
         if _significant(name, version) != _significant(name, here.get(name, ""))
     ]
     if differing:
-        raise GateRefused(
-            f"Environment gate: the model was trained with {'; '.join(differing)}. "
-            "Install what it was trained with (`uv sync`), train anew, or set "
-            '[service] environment = "warn".'
-        )
+        said = f"the model was trained with {'; '.join(differing)}"
+        if strict:
+            raise GateRefused(
+                f"Environment gate: {said}. Install what it was trained with (`uv sync`), train "
+                'anew, or set [service] environment = "warn".'
+            )
+        log.warning(said)
 
 
 def _significant(name: str, version: str) -> str:
