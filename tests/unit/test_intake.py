@@ -127,6 +127,15 @@ def test_a_line_that_found_no_room_leaves_no_trace(
     assert lines(folder) == [b"a\n", b"g\n"]
 
 
+def test_a_note_that_took_nothing_goes(folder: Path) -> None:
+    """Or a full disk would leave one for each second."""
+    intake = Intake(folder)
+    intake._note = intake._begun()
+    assert len(files(folder)) == 1
+    intake.finish()
+    assert files(folder) == []
+
+
 WRITER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])

@@ -57,6 +57,8 @@ class Intake:
         """Let go of this process's note; the next line begins another one."""
         with self._lock:
             if self._note is not None:
+                if not os.fstat(self._note.fileno()).st_size:  # the disk was full
+                    Path(self._note.name).unlink(missing_ok=True)
                 self._note.close()
             self._note = None
 
