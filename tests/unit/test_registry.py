@@ -197,6 +197,21 @@ def test_the_switch_remembers_the_champion_before(client: MlflowClient) -> None:
     assert registry.alias(client, "challenger") is None
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_switch_that_is_killed_halfway_leads_to_no_other_version(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    one, two, three = versions(client, 3)
+    registry.switch(client, one, None)
+    registry.switch(client, two, one)
+    writes = iter([client.set_registered_model_alias])
+    monkeypatch.setattr(client, "set_registered_model_alias", lambda *told: next(writes)(*told))
+    with pytest.raises(StopIteration):
+        registry.switch(client, one if back else three, two)
+    assert registry.champion(client) == (one if back else two)
+    assert registry.alias(client, "previous") == (one if back else two)
+
+
 def test_the_last_decision_counts(client: MlflowClient) -> None:
     made = versions(client, 11, other="{}")
     about = client.get_model_version(MODEL, "1")

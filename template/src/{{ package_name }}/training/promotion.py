@@ -65,7 +65,7 @@ def rollback(client: MlflowClient, settings: Settings) -> Decision:
         champion = registry.champion(client)
         previous = registry.alias(client, registry.PREVIOUS)
         if previous is None or previous.version == champion.version:
-            raise UsageError("There is no previous champion to go back to.")
+            raise UsageError("There is no previous champion to go back to: promote a version.")
         registry.fetch(previous, settings)
         registry.switch(client, previous, champion)
         return _decided(client, previous, promoted=True, reasons=["rollback"])

@@ -183,10 +183,14 @@ def _switching_on_server(client: MlflowClient) -> Iterator[None]:
 
 
 def switch(client: MlflowClient, new: Registered, old: Registered | None) -> None:
-    """Point `champion` to `new` and remember `old`; the last write is the one that switches."""
+    """Point `champion` to `new` and remember `old`."""
+    moves = [(CHAMPION, new)]
     if old is not None and old.version != new.version:
-        client.set_registered_model_alias(MODEL, PREVIOUS, str(old.version))
-    client.set_registered_model_alias(MODEL, CHAMPION, str(new.version))
+        # What is left of a switch that is killed never leads back to a version before `old`, and
+        # a rollback does not lose the version it goes back to.
+        moves.insert(int(alias(client, PREVIOUS) == new), (PREVIOUS, old))
+    for name, to in moves:
+        client.set_registered_model_alias(MODEL, name, str(to.version))
     if alias(client, CHALLENGER) == new:
         client.delete_registered_model_alias(MODEL, CHALLENGER)
 
