@@ -90,14 +90,20 @@ def load_scorer(
     """Return the scorer of a version, the champion by default.
 
     UsageError where there is no such version, or no champion yet; GateRefused where the version
-    fails a gate of `training.artifact`, or was made for other columns.
+    fails a gate of `training.artifact`, or was made for other columns or another question.
     """
     found = registry.champion(client) if version is None else registry.version(client, version)
-    artifact = registry.fetch(found, settings)
-    if artifact.columns.kinds != describe(schema, settings.data).kinds:
+    artifact, data = registry.fetch(found, settings), settings.data
+    about = artifact.about
+    if about.kinds != describe(schema, data).kinds:
         raise GateRefused(
             f"Schema gate: version {found.version} was trained with other columns than schema.py "
             "declares now; train anew, or ask for another version."
+        )
+    if (about.task, about.roles.target) != (data.task, data.target):
+        raise GateRefused(
+            f"Schema gate: version {found.version} answers {about.roles.target} ({about.task}), "
+            f"[data] asks for {data.target} ({data.task}); train anew, or ask for another version."
         )
     return Scorer(artifact, found.version)
 
