@@ -25,14 +25,16 @@ QUICK_ROWS = 500
 
 
 class Refusal(Exception):
-    """A request that gets no prediction: status code, and what to tell."""
+    """A request that gets no prediction: status code, what to tell, and who failed to answer."""
 
-    def __init__(self, code: int, detail: Any) -> None:
-        self.code, self.detail = code, detail
+    def __init__(self, code: int, detail: Any, version: int | None = None) -> None:
+        self.code, self.detail, self.version = code, detail, version
 
 
 Made = tuple[Entry, dict[str, Any]]
 """What the journal must know, and the answer."""
+Told = tuple[bytes, int]
+"""The body of an answer, and the version that answered its first row."""
 
 
 class Asked(NamedTuple):
@@ -67,8 +69,8 @@ class Answerer:
         fast = self.journal.embedded and self.versions.now.fast
         return fast and sum(map(len, requests)) <= QUICK_ROWS
 
-    def answer(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
-        """Return the body of each answer, or the refusal where an answer is not finite.
+    def answer(self, requests: Sequence[list[Row]]) -> list[Told | Exception]:
+        """Return what each is told, or the refusal where an answer is not finite.
 
         Refusal where the journal took none of it. Where one of several can't be answered, the
         others still are.
@@ -82,7 +84,7 @@ class Answerer:
                 return [error]
             return [answer for one in requests for answer in self.answer([one])]
 
-    def _answered(self, requests: Sequence[list[Row]]) -> list[bytes | Exception]:
+    def _answered(self, requests: Sequence[list[Row]]) -> list[Told | Exception]:
         now = self.versions.now
         asked = [[self._asked(row, now) for row in rows] for rows in requests]
         every = [one for rows in asked for one in rows]
@@ -93,7 +95,7 @@ class Answerer:
             groups[SHADOW] = [one._replace(id=f"{one.id}s") for one in groups[CHAMPION]]
         made: dict[str, Made] = {}
         for assigned, theirs in groups.items():
-            if scorer := now.champion if assigned == CHAMPION else now.challenger:
+            if scorer := now.of(assigned):
                 try:
                     made |= self._predict(scorer, assigned, theirs)
                 except Exception as error:
@@ -103,12 +105,14 @@ class Answerer:
         try:
             self.journal.write([entry for entry, _ in made.values()])
         except JournalError as error:
+            if self.writable:
+                log.warning("predictions are refused, as the journal takes none: %s", error)
             self.failed_at = time.monotonic()
             self.metrics.figure("journal_errors", now.champion.version).inc()
             detail = f"The prediction could not be recorded, so it is not given: {error}"
             raise Refusal(503, detail) from error
         self.failed_at = -math.inf
-        return [_body([made.get(one.id) for one in rows], now) for rows in asked]
+        return [_told(rows, made, now) for rows in asked]
 
     def _asked(self, row: Row, now: Answering) -> Asked:
         parts = [row.get(name) for name in self.columns.roles.key]
@@ -159,9 +163,11 @@ class Answerer:
         return made
 
 
-def _body(made: list[Made | None], now: Answering) -> bytes | Exception:
-    if None in made:
-        return Refusal(500, "The model's answer is not finite, so it was not sent.")
+def _told(asked: list[Asked], made: dict[str, Made], now: Answering) -> Told | Exception:
     champion = now.champion
+    version = (now.of(asked[0].assigned) or champion).version
+    if any(one.id not in made for one in asked):
+        return Refusal(500, "The model's answer is not finite, so it was not sent.", version)
     model = {"name": champion.name, "version": champion.version, "runtime": champion.runtime}
-    return to_json({"predictions": [one[1] for one in made if one], "model": model})
+    answers = [made[one.id][1] for one in asked]
+    return to_json({"predictions": answers, "model": model}), version

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
-from .answer import Answerer, Refusal
+from .answer import Answerer, Refusal, Told
 from .batching import Batcher, BusyError, LateError
 from .requests import Row, Rows, checks_all
 
@@ -89,16 +89,17 @@ class Service:
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is; never with a traceback."""
-        start, code = time.perf_counter(), 200
+        start, code, version = time.perf_counter(), 200, self.versions.now.champion.version
         try:
-            answer = await self._answer(scope, receive)
+            answer, version = await self._answer(scope, receive)
         except Refusal as refusal:
             code, answer = refusal.code, to_json({"detail": refusal.detail})
+            version = refusal.version or version
         except Exception:
             log.exception("a request could not be answered")
             code, answer = 500, to_json({"detail": "The service failed; its log says why."})
         seconds = time.perf_counter() - start
-        self.metrics.requests.append((self.versions.now.champion.version, code, seconds))
+        self.metrics.requests.append((version, code, seconds))
         if not self.noting:
             self.noting = True
             asyncio.get_running_loop().call_later(NOTE_SECONDS, self._note)
@@ -109,7 +110,7 @@ class Service:
         self.metrics.figure("waiting_requests").set(len(self.batcher.waiting))
         self.metrics.catch_up()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    async def _answer(self, scope: Scope, receive: Receive) -> Told:
         if self.batcher.full:
             raise Refusal(503, "Too much load; try again in a second.")
         if self.key is not None:

@@ -34,6 +34,10 @@ class Answering:
         both = self.champion, self.challenger
         return all(scorer is None or scorer.runtime == "onnx" for scorer in both)
 
+    def of(self, assigned: str) -> Scorer | None:
+        """Return who answers for a group."""
+        return self.champion if assigned == registry.CHAMPION else self.challenger
+
     def assigned(self, unit: str, share: float) -> str:
         """Return whether champion or challenger answers for a key: always the same one.
 
