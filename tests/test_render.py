@@ -33,6 +33,7 @@ ASKED_FOR: dict[str, Callable[[Answers], bool]] = {
     "src/*/service/requests.py": lambda a: a["delivery"] != "batch",
     "src/*/service/answer.py": lambda a: a["delivery"] != "batch",
     "src/*/service/batching.py": lambda a: a["delivery"] != "batch",
+    "src/*/service/export.py": lambda a: a["delivery"] != "batch",
     "src/*/service/metrics.py": lambda a: a["delivery"] != "batch",
     "src/*/service/predict.py": lambda a: a["delivery"] != "batch",
     "src/*/service/replay.py": lambda a: a["delivery"] != "batch",

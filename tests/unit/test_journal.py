@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sql
 
+from slipway_template.service import export as exports
 from slipway_template.service import journal as journals
 from slipway_template.service.journal import Entry, Journal, JournalError, Outcome, open_journal
 from slipway_template.utils.errors import UsageError
@@ -290,8 +291,7 @@ def test_ids_are_found_by_name_or_key_however_many(
     assert sorted(journal.ids("id", ["p3", "p0", "p9"])) == [("p0", "p0"), ("p3", "p3")]
 
 
-def test_outcomes_are_kept_all_or_none(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "NAMES_AT_ONCE", 1)
+def test_outcomes_are_kept_all_or_none(journal: Journal) -> None:
     journal.write([entry("a"), entry("b")])
     wrong: Any = Outcome("b", None, None)
     with pytest.raises(sql.exc.IntegrityError):
@@ -431,7 +431,7 @@ def test_an_export_has_a_column_for_each_input(
     filled: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(journals, "ROWS_AT_ONCE", 1)
-    assert journals.export(filled, tmp_path / "out.parquet", since=86_400.5) == 2
+    assert exports.export(filled, tmp_path / "out.parquet", since=86_400.5) == 2
     expected = pd.DataFrame(
         {
             "prediction_id": [at(86_400.5, "b"), at(86_401.0, "c")],
@@ -454,7 +454,7 @@ def test_a_column_that_is_filled_late_or_added_is_exported(
     monkeypatch.setattr(journals, "ROWS_AT_ONCE", 1)
     inputs = ['{"x": null, "y": null, "w": 1}', '{"x": 1, "y": "a"}', '{"x": 1.5, "y": null}']
     journal.write([entry(f"p{place}", inputs=text) for place, text in enumerate(inputs)])
-    assert journals.export(journal, tmp_path / name, since=0) == 3
+    assert exports.export(journal, tmp_path / name, since=0) == 3
     read = pd.read_csv if name.endswith("csv") else pd.read_parquet
     found = read(tmp_path / name)
     wanted = {"x": [-1, 1, 1.5], "y": [-1, "a", -1], "w": [1, -1, -1]}
@@ -463,14 +463,14 @@ def test_a_column_that_is_filled_late_or_added_is_exported(
 
 def test_an_input_called_like_what_is_told_keeps_its_values(journal: Journal) -> None:
     journal.write([entry("a", inputs='{"group": "control", "prediction": 7}')])
-    (told,) = journals.flat(next(journal.read())).to_dict("records")
+    (told,) = exports.flat(next(journal.read())).to_dict("records")
     assert (told["group"], told["prediction"]) == ("champion", 0.5)
     assert (told["group_sent"], told["prediction_sent"]) == ("control", 7)
 
 
 def test_an_export_under_a_name_without_format_is_refused(filled: Journal, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.csv, \.parquet or \.delta"):
-        journals.export(filled, tmp_path / "out.txt", since=0)
+        exports.export(filled, tmp_path / "out.txt", since=0)
     assert not (tmp_path / "out.txt").exists()
 
 

@@ -204,8 +204,13 @@ def test_a_switch_that_is_killed_halfway_leads_to_no_other_version(
     one, two, three = versions(client, 3)
     registry.switch(client, one, None)
     registry.switch(client, two, one)
-    writes = iter([client.set_registered_model_alias])
-    monkeypatch.setattr(client, "set_registered_model_alias", lambda *told: next(writes)(*told))
+    write, writes = client.set_registered_model_alias, iter("1")
+
+    def once(*told: str) -> None:
+        next(writes)
+        write(*told)
+
+    monkeypatch.setattr(client, "set_registered_model_alias", once)
     with pytest.raises(StopIteration):
         registry.switch(client, one if back else three, two)
     assert registry.champion(client) == (one if back else two)

@@ -113,7 +113,7 @@ def export(options: Options, project: Project) -> Result:
     import time
     from pathlib import Path
 
-    from ..service.journal import export
+    from ..service.export import export
 
     since = time.time() - 86_400 * options.days
     rows = export(project.journal, Path(options.output), since)

@@ -13,14 +13,6 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
-class BusyError(Exception):
-    """The queue is full."""
-
-
-class LateError(Exception):
-    """A request waited too long."""
-
-
 class Batcher(Generic[Asked, Answer]):
     """Collects requests and hands them on, one batch at a time.
 
@@ -50,10 +42,10 @@ class Batcher(Generic[Asked, Answer]):
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer, when the batch it was part of is through.
 
-        BusyError where too many wait already, LateError where this one waited too long.
+        QueueFull where too many wait already, TimeoutError where this one waited too long.
         """
         if self.full:
-            raise BusyError(f"{self.limit} requests are waiting already")
+            raise asyncio.QueueFull(f"{self.limit} requests are waiting already")
         loop = asyncio.get_running_loop()
         if self._alone and self.running is None and self.quick([asked]):
             self._alone = False  # others that come in this turn of the loop wait for each other
@@ -77,14 +69,14 @@ class Batcher(Generic[Asked, Answer]):
 
     def _give_up(self, future: "asyncio.Future[Answer]") -> None:
         if not future.done():
-            future.set_exception(LateError(f"no answer within {self.timeout:g} s"))
+            future.set_exception(TimeoutError(f"no answer within {self.timeout:g} s"))
 
     async def _run(self) -> None:
         """Answer batch after batch until nobody waits."""
         loop = asyncio.get_running_loop()
         while self.waiting:
-            batch = [(asked, future) for asked, future in self.waiting if not future.done()]
-            self.waiting.clear()
+            waited, self.waiting = self.waiting, []
+            batch = [(asked, future) for asked, future in waited if not future.done()]
             asked = [one for one, _ in batch]
             answers: Sequence[Answer | Exception]
             try:

@@ -6,7 +6,6 @@ are for a second in a note beside it (see `intake`), which whoever reads takes i
 """
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow
 import sqlalchemy as sql
 from pydantic_core import from_json, to_json
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from ..data.sinks import appearing
 from ..utils.config import Settings, without_password
 from ..utils.errors import UsageError
 from .intake import LOCKS, Intake
@@ -146,19 +143,15 @@ class Journal:
             if self._intake and NUL not in line:
                 self._intake.append(line + b"\n")
             else:
-                self._write_now(entries)
+                # In one transaction, past SQLAlchemy, which would take longer.
+                self._writer = self._writer or self.engine.raw_connection()
+                self._writer.cursor().executemany(self._insert, entries)
+                self._writer.commit()
         except Exception as error:
             if self._writer is not None:
                 self._writer.invalidate()
             self._writer = None
             raise JournalError(str(error).partition("\n")[0]) from error
-
-    def _write_now(self, entries: Sequence[Entry]) -> None:
-        """In one transaction, past SQLAlchemy, which would take longer."""
-        if self._writer is None:
-            self._writer = self.engine.raw_connection()
-        self._writer.cursor().executemany(self._insert, entries)
-        self._writer.commit()
 
     def take_in(self) -> None:
         """Move what was noted into the database; what a crash of the machine spoilt goes aside."""
@@ -240,10 +233,12 @@ class Journal:
         each answer, as they come in no order.
         """
         by, wanted = PREDICTIONS.c[column], frozenset(names)
-        asked = sql.select(by, PREDICTIONS.c.id)
-        queries = [asked.where(by.in_(some)) for some in _batches(names)]
+        queries = [asked := sql.select(by, PREDICTIONS.c.id)]
+        if by.primary_key:
+            starts = range(0, len(names), NAMES_AT_ONCE)
+            queries = [asked.where(by.in_(names[one : one + NAMES_AT_ONCE])) for one in starts]
         with self._reading().execution_options(yield_per=ROWS_AT_ONCE) as connection:
-            for query in queries if by.primary_key else [asked]:
+            for query in queries:
                 yield from (tuple(row) for row in connection.execute(query) if row[0] in wanted)
 
     def add_outcomes(self, outcomes: Sequence[Outcome]) -> None:
@@ -252,8 +247,7 @@ class Journal:
         A value stays where the later word has none.
         """
         with self.engine.begin() as connection:
-            for some in _batches(outcomes):
-                connection.execute(KEEP, [one._asdict() for one in some])
+            connection.execute(KEEP, [one._asdict() for one in outcomes])
 
     def tidy(self, stopped: threading.Event) -> None:
         """Until stopped, take in what was noted, and forget what is too old."""
@@ -291,54 +285,11 @@ def open_journal(settings: Settings) -> Journal:
     return Journal(url, settings.service.keep_days)
 
 
-def export(journal: Journal, output: Path, since: float) -> int:
-    """Write predictions from a time on to a file or Delta table, and return how many.
-
-    Each input has a column of its own.
-    """
-    columns, count = pyarrow.table({}), 0
-    with appearing(output) as write:
-        for entries in journal.read(since):  # what is null in one piece has a type in another
-            columns = _together(columns, _table(entries))[:0]
-        for entries in journal.read(since):
-            write(_together(columns, _table(entries)).cast(columns.schema))
-            count += len(entries)
-    return count
-
-
-def _table(entries: Sequence[Entry]) -> pyarrow.Table:
-    return pyarrow.Table.from_pandas(flat(entries), preserve_index=False)
-
-
-def _together(*tables: pyarrow.Table) -> pyarrow.Table:
-    return pyarrow.concat_tables(tables, promote_options="permissive")
-
-
-def flat(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Return predictions as a table; an input whose name is taken has `_sent` behind its own."""
-    told = pd.DataFrame(
-        {
-            "prediction_id": [entry.id for entry in entries],
-            "predicted_at": pd.to_datetime([entry.time for entry in entries], unit="s"),
-            "model_version": [entry.version for entry in entries],
-            "group": [entry.assigned for entry in entries],
-            "prediction": [json.loads(entry.prediction) for entry in entries],
-        }
-    )
-    sent = pd.DataFrame([json.loads(entry.inputs) for entry in entries])
-    return told.merge(sent, left_index=True, right_index=True, suffixes=("", "_sent"))
-
-
 def _is_whole(line: bytes) -> bool:
     try:
         return isinstance(from_json(line), list)
     except ValueError:
         return False
-
-
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), NAMES_AT_ONCE):
-        yield items[start : start + NAMES_AT_ONCE]
 
 
 def _tune(connection: Any, _: Any) -> None:

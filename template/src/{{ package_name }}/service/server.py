@@ -39,18 +39,18 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one is needed.")
-    operating = settings.service.operating_port
-    if operating == port:
-        raise UsageError(f"--port {port} is [service] operating_port too: choose another one.")
     with contextlib.ExitStack() as opened:
-        ports = {"--port": port, "[service] operating_port": operating}
+        ports = {"--port": port, "[service] operating_port": settings.service.operating_port}
         listeners = [
             opened.enter_context(_bind(host, one, name))
             for name, one in ports.items()
             if one is not None
         ]
         app = create_worker(settings)  # whatever is wrong shows here, once
-        _announce(app, *listeners[0].getsockname()[:2])
+        host, port = listeners[0].getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        said = f"with version {app.versions.now.champion.version}; {url}/docs says how to ask."
+        sys.stderr.write(f"Answering at {url} {said} Ctrl-C stops it.\n")
         if workers == 1:
             server = uvicorn.Server(configured(app, workers=1))
             for one in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on once it is through
@@ -79,13 +79,6 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
             name = "--host"
         raise UsageError(f"{host}:{port} can't be used: {reason}. Change {name}.") from None
     return listener
-
-
-def _announce(app: Service, host: str, port: int) -> None:
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    version = app.versions.now.champion.version
-    said = f"Answering at {url} with version {version}; {url}/docs says how to ask."
-    sys.stderr.write(f"{said} Ctrl-C stops it.\n")
 
 
 def create_worker(settings: Settings | None = None) -> Service:

@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import pandera.pandas as pa
 from mlflow import MlflowClient
@@ -31,31 +30,18 @@ class Answering:
     @cached_property
     def fast(self) -> bool:
         """Whether every one of them is converted."""
-        both = self.champion, self.challenger
-        return all(scorer is None or scorer.runtime == "onnx" for scorer in both)
+        return all(one is None or one.runtime == "onnx" for one in (self.champion, self.challenger))
 
     def of(self, assigned: str) -> Scorer | None:
         """Return who answers for a group."""
         return self.champion if assigned == registry.CHAMPION else self.challenger
 
     def assigned(self, unit: str, share: float) -> str:
-        """Return whether champion or challenger answers for a key: always the same one.
-
-        Sticky by a hash of the key, so it needs no memory and holds across processes.
-        """
+        """Return which group a key belongs to: always the same, by a hash, in any process."""
         if self.challenger is None or share <= 0:
             return registry.CHAMPION
-        hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).digest()
-        place = int.from_bytes(hashed[:4], "big") / 2**32
-        return registry.CHALLENGER if place < share else registry.CHAMPION
-
-
-class Refused(NamedTuple):
-    """A version that did not answer, and when it is tried again: it may have been the network."""
-
-    version: int
-    until: float
-    wait: float
+        hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).hexdigest()
+        return registry.CHALLENGER if int(hashed[:8], 16) < share * 2**32 else registry.CHAMPION
 
 
 class Versions:
@@ -68,7 +54,8 @@ class Versions:
         self, client: MlflowClient, settings: Settings, schema: pa.DataFrameSchema
     ) -> None:
         self.client, self.settings, self.schema = client, settings, schema
-        self.refused: dict[str, Refused] = {}
+        self.refused: dict[int, tuple[float, float]] = {}
+        """By version: when it is tried again, and the wait after that; it may be the network."""
         self.now = Answering(load_scorer(client, settings, schema), None)
         self.look()
 
@@ -77,10 +64,9 @@ class Versions:
         while not stopped.wait(self.settings.service.poll_seconds):
             try:
                 self.look()
-            except Stop as reason:
-                log.warning("looking for other versions failed; the present ones go on: %s", reason)
-            except Exception:
-                log.exception("looking for other versions failed; the present ones go on")
+            except Exception as reason:
+                said = "looking for other versions failed; the present ones go on: %s"
+                log.warning(said, reason, exc_info=not isinstance(reason, Stop))
 
     def look(self) -> None:
         """Take up what the aliases point to now."""
@@ -95,20 +81,17 @@ class Versions:
 
     def _scorer(self, alias: str, present: Scorer | None) -> Scorer | None:
         """Return the scorer of an alias: the present one, a new one, None where there is none."""
-        found, before = registry.alias(self.client, alias), self.refused.pop(alias, None)
+        found = registry.alias(self.client, alias)
         if found is None:
             return None
-        if present and found.version == present.version:
+        until, wait = self.refused.get(found.version, (0, RETRY_SECONDS))
+        if (present and found.version == present.version) or time.monotonic() < until:
             return present
-        wait: float = RETRY_SECONDS
-        if before and found.version == before.version:
-            if time.monotonic() < before.until:
-                self.refused[alias] = before
-                return present
-            wait = min(2 * before.wait, LONGEST_SECONDS)
         try:
-            return load_scorer(self.client, self.settings, self.schema, found.version)
+            scorer = load_scorer(self.client, self.settings, self.schema, found.version)
         except Stop as reason:
-            self.refused[alias] = Refused(found.version, time.monotonic() + wait, wait)
+            self.refused[found.version] = time.monotonic() + wait, min(2 * wait, LONGEST_SECONDS)
             log.error("%s %s does not answer: %s", alias, found.version, reason)  # noqa: TRY400 - the reason says it all
             return present
+        self.refused.pop(found.version, None)
+        return scorer
