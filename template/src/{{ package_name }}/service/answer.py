@@ -95,7 +95,7 @@ class Answerer:
             groups[SHADOW] = [one._replace(id=f"{one.id}s") for one in groups[CHAMPION]]
         made: dict[str, Made] = {}
         for assigned, theirs in groups.items():
-            if scorer := now.of(assigned):
+            if scorer := now.champion if assigned == CHAMPION else now.challenger:
                 try:
                     made |= self._predict(scorer, assigned, theirs)
                 except Exception as error:
@@ -164,10 +164,11 @@ class Answerer:
 
 
 def _told(asked: list[Asked], made: dict[str, Made], now: Answering) -> Told | Exception:
+    answers = [made[one.id][1] for one in asked if one.id in made]
     champion = now.champion
-    version = (now.of(asked[0].assigned) or champion).version
-    if any(one.id not in made for one in asked):
-        return Refusal(500, "The model's answer is not finite, so it was not sent.", version)
+    if len(answers) < len(asked):
+        failed = champion if asked[0].assigned == CHAMPION else now.challenger
+        detail = "The model's answer is not finite, so it was not sent."
+        return Refusal(500, detail, failed.version if failed else None)
     model = {"name": champion.name, "version": champion.version, "runtime": champion.runtime}
-    answers = [made[one.id][1] for one in asked]
-    return to_json({"predictions": answers, "model": model}), version
+    return to_json({"predictions": answers, "model": model}), answers[0]["version"]

@@ -32,10 +32,6 @@ class Answering:
         """Whether every one of them is converted."""
         return all(one is None or one.runtime == "onnx" for one in (self.champion, self.challenger))
 
-    def of(self, assigned: str) -> Scorer | None:
-        """Return who answers for a group."""
-        return self.champion if assigned == registry.CHAMPION else self.challenger
-
     def assigned(self, unit: str, share: float) -> str:
         """Return which group a key belongs to: always the same, by a hash, in any process."""
         if self.challenger is None or share <= 0:
