@@ -206,6 +206,36 @@ def test_a_copied_folder_does_not_work_on_the_other(project: Project, tmp_path: 
     assert copy.make("audit")
 
 
+def test_targets_named_together_run_one_after_the_other(project: Project) -> None:
+    project.write("local.mk", "one: ## Ours\n\t@sleep 0.5; echo one\ntwo:\n\t@echo two\n")
+
+    assert project.make("one", "two", MAKEFLAGS="-j2") == "one\ntwo\n"
+    assert re.search(r"^  one +Ours$", project.make(), re.MULTILINE)
+
+
+def test_targets_hand_their_arguments_on(project: Project) -> None:
+    assert "\npytest 9" in project.make("test", "ARGS=--version")
+    assert '"findings": []' in project.make("audit", "ARGS=--json")
+
+
+def test_an_upgrade_that_fails_changes_nothing(project: Project, tmp_path: Path) -> None:
+    project.make("upgrade", code=2, UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path))
+
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_part_of_another_repository_is_judged_too(
+    render: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = render(tmp_path / "whole/part")
+    project.run("git", "init", "--quiet", "..")
+
+    assert "its commits meet no gate" in project.make("setup")
+    project.write("scripts/a.py", SPLIT)
+    said = project.make("gates", code=2)
+    assert re.findall(r"^(.*?)\.{3,}.*Failed$", said, re.MULTILINE) == ["seeds"], said
+
+
 def test_a_wheel_without_git_is_one_line(project: Project) -> None:
     wheel = [project.path / ".venv/bin/python", "ops/wheel.py", "check"]
     assert project.run(*wheel, code=1, PATH="/nowhere").stderr == (
@@ -332,6 +362,7 @@ def test_a_new_dependency_needs_its_lock(project: Project) -> None:
 def test_sound_work_passes_the_gates(project: Project) -> None:
     project.write("scripts/a.py", SPLIT.replace("4])", "4], random_state=0)"))
     project.write("notebooks/a.ipynb", notebook("print(1)", []))
+    project.write("docs/two.yaml", "a: 1\n---\nb: 2\n")
 
     said = project.commit()
 

@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
     if clash:
         say(f"Both sides changed the same lines of {', '.join(clash)}.\n{WAY_OUT}")
         return 1
-    if subprocess.run(["make", "setup", "check"], check=False).returncode:
+    if subprocess.run(["make", "setup", "check", "ARGS="], check=False).returncode:
         say("`make setup check` fails after it. Mend that, or: git reset --hard && git clean -fd")
         return 1
     say("All checks are green. Look at it (git diff), then commit it.")
