@@ -350,6 +350,13 @@ def test_ci_judges_files_of_any_name(project: Project) -> None:
     assert "notebooks/first look, zoë.ipynb: cell 1, line 3: train_test_split()" in said
 
 
+def test_notebooks_are_run_as_jupyter_runs_them(project: Project) -> None:
+    cell = "if True:\n    %matplotlib inline\n    display(open('explore.ipynb').name)\n"
+    project.write("notebooks/a.ipynb", notebook(cell, []))
+
+    project.make("test", "ARGS=tests/code/test_notebooks.py -k a.ipynb")
+
+
 def test_a_new_dependency_needs_its_lock(project: Project) -> None:
     project.replace(project.path / "pyproject.toml", "# Yours:", '"rich",\n    # Yours:')
 
