@@ -276,12 +276,14 @@ def test_odd_but_allowed_answers_give_a_sound_project(
         project_name="Els 2nd_Model-x",
         author_name="Zoë O'Neil: #1 {x}",
         description="Says 'yes', 100 % of it: [a] & {b} #c",
+        retrain_every_days=29,
     )
     made = tomllib.loads((project.path / "pyproject.toml").read_text())["project"]
 
     assert made["authors"][0]["name"] == "Zoë O'Neil: #1 {x}"
     assert made["description"] == "Says 'yes', 100 % of it: [a] & {b} #c"
     assert (project.package, project.slug) == ("els_2nd_model_x", "els-2nd-model-x")
+    assert '"47 5 */29 * *"' in (project.path / ".github/workflows/schedule.yml").read_text()
     test_files_parse((project, {}))
     test_formatting_and_linting_find_nothing((project, {}))
 
