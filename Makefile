@@ -3,7 +3,7 @@
 .PHONY: help demo test matrix lint format bench docs clean
 
 # uv from the machine, or a private one where there is none. `uv run` brings the rest.
-UV := $(abspath $(or $(shell command -v uv),.tools/bin/uv))
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 DO := $(UV) run --quiet
 # The long way round: every engine, and what is missing is a failure instead of a skip.
 FULL := $(filter 1,$(SLIPWAY_FULL))
@@ -24,9 +24,9 @@ demo: | $(UV) ## Make a project in build/demo and walk it through its whole life
 	rm -rf $(DEMO)
 	@mkdir -p build
 	PYTHONWARNINGS="ignore:Dirty template changes" \
-	$(DO) copier copy --quiet --defaults --vcs-ref HEAD $(CURDIR) $(DEMO)
+	$(DO) copier copy --quiet --defaults --vcs-ref HEAD "$(CURDIR)" $(DEMO)
 	@echo "Made $(DEMO). Next, in that folder: make setup demo"
-	PATH="$(patsubst %/,%,$(dir $(UV))):$$PATH" $(MAKE) --no-print-directory -C $(DEMO) setup demo
+	PATH="$$PATH:$(CURDIR)/.tools/bin" $(MAKE) --no-print-directory -C $(DEMO) setup demo
 
 test: | $(UV) ## Everything: the package, rendering, a project's whole life (ARGS=… for pytest)
 	$(DO) $(PYTEST) $(ARGS)

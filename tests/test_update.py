@@ -505,6 +505,13 @@ def test_make_update_says_what_comes_and_stops_where_it_must(
     assert said.read_text() in coming
     assert project.git("status", "--porcelain") == ""
 
+    wrong = project.make("update", "ARGS=--data delivery=pigeon", code=2)
+    assert "Invalid choice for 'delivery'" in wrong
+    assert "Traceback" not in wrong
+    wrong = project.make("update", "ARGS=--data delivry=batch", code=2)
+    assert "No question is called delivry" in wrong
+    assert project.git("status", "--porcelain") == ""
+
     project.write("ruff.toml", "# Ours.\n" + (project.path / "ruff.toml").read_text())
     project.commit("A clash")
     clash = project.make("update", code=2)

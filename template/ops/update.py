@@ -22,6 +22,7 @@ import yaml
 COPIER = [sys.executable, "-m", "copier"]
 SAID = Path("var/update.md")
 LOG = Path("docs/slipway.md")
+ANSWERS = Path(".copier-answers.yml")
 PROJECT = Path("pyproject.toml")
 TWO_DATES = re.compile(
     r"<<<<<<< [^\n]*\n(exclude-newer = [^\n]*\n)=======\n(exclude-newer = [^\n]*\n)>>>>>>> [^\n]*\n"
@@ -59,15 +60,15 @@ def versions() -> tuple[str, str]:
     return found["current_version"], found["latest_version"]
 
 
-def news(template: str) -> str:
-    """Return what the template's newest change log says that the one of this project does not."""
+def news(template: str) -> tuple[str, str]:
+    """Return what the newest change log says that this project's does not, and all answers."""
     old = LOG.read_text(encoding="utf-8") if LOG.exists() else ""
     with tempfile.TemporaryDirectory() as folder:
         command = [*COPIER, "copy", "--quiet", "--defaults", template, folder]
         subprocess.run(command, check=True)
-        new = (Path(folder) / LOG).read_text(encoding="utf-8")
+        new, answers = ((Path(folder) / name).read_text("utf-8") for name in (LOG, ANSWERS))
     both = difflib.ndiff(old.splitlines(), new.splitlines())
-    return "\n".join(line[2:] for line in both if line.startswith("+ ")).strip()
+    return "\n".join(line[2:] for line in both if line.startswith("+ ")).strip(), answers
 
 
 def keep_the_later_date() -> None:
@@ -92,19 +93,25 @@ def main(arguments: list[str]) -> int:
     if current == latest and not others:
         print(f"Version {current} of Slipway is the newest.")
         return 0
-    answers = yaml.safe_load(Path(".copier-answers.yml").read_text(encoding="utf-8"))
+    coming, asked = news(yaml.safe_load(ANSWERS.read_text(encoding="utf-8"))["_src_path"])
+    for name in re.findall(r"(?:--data[= ]|-d ?)(\w+)=", " ".join(others)):
+        if f"\n{name}: " not in asked:
+            sys.stderr.write(f"No question is called {name}; {ANSWERS} lists them.\n")
+            return 2
     title = f"{current} to {latest}" if current != latest else f"{current}, with other answers"
-    say(f"# Slipway {title}\n\n{news(answers['_src_path'])}\n")
+    say(f"# Slipway {title}\n\n{coming}\n")
     if only_look:
         return 0
 
     command = [*COPIER, "update", "--quiet", "--defaults", *others]
-    if subprocess.run(command, check=False).returncode:
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(re.sub(r"Traceback .*\n(?=\S)", "", done.stderr, flags=re.DOTALL))
+    if done.returncode:
         return 2
     keep_the_later_date()
     changed = "\n".join(git("status", "--short"))
     say(f"## In this project\n\n```\n{changed}\n```\n")
-    moved = git("diff", "--unified=0", ".copier-answers.yml")
+    moved = git("diff", "--unified=0", str(ANSWERS))
     answered = ", ".join(line[1:] for line in moved if re.match(r"\+[a-z]", line))
     if answered:
         say(f"New answers: {answered}. Files of yours, such as config.toml, do not follow.\n")
