@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BLOCK = re.compile(r"(<!-- refused -->\n)?```(sh|text)\n(.*?)```", re.DOTALL)
 REPOSITORY = "PATH-OR-URL-OF-THIS-REPOSITORY"
-LINES = 14
+LINES = 10
 SHOWN = ("tumours data adopt", "make train", "git commit --message", "tumours data check")
 """Commands of the tutorial that the picture shows."""
 
@@ -83,6 +83,7 @@ def walk(repository: str, place: Path, env: dict[str, str]) -> Iterator[Step]:
 def plain(said: str, home: Path) -> str:
     """Return the last lines as a terminal shows them in the end."""
     said = re.sub(r"\x1b\[[\d;]*m", "", said.strip())
+    said = re.sub(r"^.*\.\.(Passed|Skipped)\n?", "", said, flags=re.MULTILINE)
     lines = [line.rpartition("\r")[2].rstrip() for line in said.splitlines()]
     text = "\n".join(["[...]", *lines[-LINES:]] if len(lines) > LINES else lines)
     return text.replace(str(home), "~")
@@ -123,7 +124,7 @@ def main() -> None:
         text = [
             "# A newcomer's first hour",
             "What was typed, from the README and from [the tutorial](first-project.md), in a clean "
-            "clone\nand an empty home, and what was seen (its last lines). Written down by "
+            "clone\nand an empty home, and what was seen: its last lines, without gates that passed. By "
             f"`docs/tutorial/walk.py`\non two cores: {total:.1f} minutes of waiting in all. The "
             "machine has Python, make, git with a user's\nname, and nothing else; uv is the one "
             "that `make demo` fetched into the clone's `.tools`.",
@@ -133,7 +134,8 @@ def main() -> None:
             text.append(f"```sh\n{commands.strip()}\n```")
             if step.said.strip():
                 text.append(f"```text\n{plain(step.said, home)}\n```")
-            text.append(f"{step.seconds:.1f} s")
+            if step.seconds >= 1:
+                text.append(f"{step.seconds:.1f} s")
         picture = drawn(steps, home)
     (HERE / "newcomer.md").write_text("\n\n".join(text) + "\n")
     (HERE.parent / "first-project.svg").write_text(picture)
