@@ -1,5 +1,6 @@
 """Mistakes in features, model and rules: each is told in one line that names what to mend."""
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,16 +10,19 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
+from slipway_template.cli import main as cli
 from slipway_template.data.columns import Columns
 from slipway_template.estimators import ruled
 from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
+from slipway_template.training.artifact import rules_digest
 from slipway_template.training.dataset import Part
 from slipway_template.training.explain import time_features
 from slipway_template.training.pipeline import Pipeline
@@ -70,6 +74,7 @@ class Doubled(RandomForestClassifier):
     [
         ({"make_model": LogisticRegression()}, "X contains NaN.*SimpleImputer in the place of"),
         ({"make_model": LinearSVC()}, "make_model returns LinearSVC.*that has predict_proba"),
+        ({"make_model": make_pipeline(SimpleImputer(), SVC())}, "put CalibratedClassifierCV"),
         ({"make_model": None}, "make_model returns None"),
         ({"make_model": LogisticRegression}, "make_model returns <class .*an object, no class"),
         ({"make_features": None}, "make_features returns None.*that has transform"),
@@ -84,6 +89,41 @@ def test_what_can_not_be_fitted_is_told(
 ) -> None:
     with pytest.raises(GateRefused, match=f"Fit gate: .*{said}"):
         trained(monkeypatch, **made)
+
+
+def test_a_stack_which_answers_only_once_it_is_fitted_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = StackingClassifier([("forest", RandomForestClassifier(random_state=0))])
+    assert trained(monkeypatch, make_model=stack).predict_proba(ROWS).shape == (60, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("x = = 3", "audit: SyntaxError: invalid syntax (model.py, line 1)."),
+        ("x = 1\nX", "audit: NameError: name 'X' is not defined (estimators/model.py, line 2)."),
+        (
+            "from ..nowhere import x",
+            "audit: ModuleNotFoundError: No module named 'slipway_template.nowhere' "
+            "(estimators/model.py, line 1).",
+        ),
+        ("import nowhere", "No module named 'nowhere' (estimators/model.py, line 1). `uv sync`"),
+        ("from ..training.train import nothing", "cannot import name 'nothing'"),
+        ("open('nowhere')", "directory: 'nowhere' (estimators/model.py, line 1)"),
+    ],
+)
+def test_own_code_that_can_not_be_imported_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    def imported(*_: object) -> Any:
+        exec(compile(code, ruled.__file__.replace("ruled", "model"), "exec"), vars(ruled).copy())
+
+    monkeypatch.setitem(cli.COMMANDS, "audit", ("", (), imported))
+    assert cli.main(["audit"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
 
 
 def test_a_column_without_any_value_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +141,14 @@ def test_a_model_whose_code_changed_since_is_refused(
     monkeypatch.delattr(features, "DateParts")
     with pytest.raises(GateRefused, match=r"Golden sample gate: .* no attribute 'DateParts'"):
         Pipeline(tmp_path / "gone", ["a"])
+
+
+def test_rules_edited_while_a_training_goes_on_are_known_as_they_were_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = rules_digest(["collected_at_depot"])
+    monkeypatch.setattr(inspect, "getsource", lambda _: "x = = 3")
+    assert rules_digest(["collected_at_depot"]) == loaded
 
 
 ANSWERS = np.array([[0.5, 0.5], [0.1, 0.9]])

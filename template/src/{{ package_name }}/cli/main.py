@@ -9,7 +9,9 @@ import re
 import sys
 from importlib import import_module
 
+from ..utils.blame import place, told
 from ..utils.errors import GateRefused, Stop, UsageError
+from ..utils.paths import PACKAGE
 from .command import COMMANDS, Options, Project, Result
 
 TYPE_CHECKING = False  # as in command.py
@@ -81,15 +83,17 @@ def _explain(error: Exception, command: str) -> str | None:
             return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}"
     if isinstance(error, Stop):
         return said
+    where = place(error)
     if isinstance(error, OSError):  # those of object stores come in coloured lines
-        return " ".join(re.sub(r"\x1b\[\d*m|↳", " ", said).split())
-    if isinstance(error, ModuleNotFoundError):
-        name = str(error.name).partition(".")[0]
+        return " ".join(re.sub(r"\x1b\[\d*m|↳", " ", said).split()) + where
+    name = str(getattr(error, "name", "")).partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name != PACKAGE.name:
         return (
-            f"{command}: {said}. `uv sync` installs what pyproject.toml names (an image may hold "
-            f"less), `uv add {name}` what it does not."
+            f"{command}: {said}{where}. `uv sync` installs what pyproject.toml names (an image may "
+            f"hold less), `uv add {name}` what it does not."
         )
-    return None
+    own = where or isinstance(error, ImportError | SyntaxError)  # of a file the user wrote
+    return f"{command}: {told(error)}." if own else None
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,5 +1,6 @@
 """Features, model and rules as one estimator: what is trained, registered and served."""
 
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,11 @@ def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> 
     steps = [("features", make_features(columns)), ("model", make_model(task, seed))]
     able = "predict_proba" if task == "classification" else "predict"
     for (name, step), method in zip(steps, ["transform", able], strict=True):
-        if isinstance(step, type) or not hasattr(step, method):
+        # Of its type, as a stack of models has the method only once it is fitted.
+        if not hasattr(type(step), method):
             raise GateRefused(
-                f"Fit gate: make_{name} returns {step!r}. For {task} it must be an object, no "
-                f"class, that has {method}."
+                f"Fit gate: make_{name} returns {shorten(repr(step), 80)}. For {task} it must be "
+                f"an object, no class, that has {method}."
             )
     kind = RuledClassifier if task == "classification" else RuledRegressor
     return kind(Pipeline(steps), rules)

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from pydantic import BaseModel
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
 from ..data.validation import to_inputs
+from ..estimators import rules as own
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
@@ -33,6 +33,7 @@ from .masks import MANY, fast_runtime
 log = logging.getLogger(__name__)
 
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
+RULES_PY = inspect.getsource(own)  # now, since it may be edited while a training goes on
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 
@@ -97,12 +98,10 @@ def digest(folder: Path) -> str:
 
 def rules_digest(names: list[str]) -> str:
     """Return the SHA-256 of rules.py without other rules, comments and layout."""
-    # In Spark the package is in an archive, where it is no file.
-    source = inspect.getsource(import_module("..estimators.rules", __package__))
     others = {getattr(rule, "__name__", "") for name, rule in RULES.items() if name not in names}
     said = [
         ast.unparse(node)
-        for node in ast.parse(source).body
+        for node in ast.parse(RULES_PY).body
         if getattr(node, "name", None) not in others and not isinstance(node, ast.Expr)
     ]
     kept = [text for text in said if not text.startswith("RULES")]

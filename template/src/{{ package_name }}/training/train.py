@@ -142,6 +142,7 @@ def _note(client: MlflowClient, run: mlflow.ActiveRun, warnings: list[str], one:
     The run is made when all is known of it, so that a crash leaves none behind.
     """
     tags = {"mlflow.parentRunId": run.info.run_id, "digest": one.digest, "reason": one.reason}
+    tags |= environment.process()
     now, begun = int(1000 * time.time()), int(1000 * (time.time() - one.seconds))
     child = client.create_run(run.info.experiment_id, begun, tags, one.name).info.run_id
     found = {"loss": one.loss, "rows": one.rows, "seconds": one.seconds}

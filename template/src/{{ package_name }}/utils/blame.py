@@ -15,6 +15,7 @@ HINTS = {
     "(SimpleImputer in the place of passthrough), or take a model that knows them.",
     "window shape": "A number among the inputs has no value in any training row: name it in "
     "[data] exclude, or ingest rows that have it.",
+    "'predict_proba'": "The model gives no probabilities: put CalibratedClassifierCV around it.",
     "": "Mend it in estimators/ or preprocessing/.",
 }
 """What to do, by what the error says."""
@@ -35,8 +36,13 @@ def refusing(what: str) -> Iterator[None]:
 def told(error: Exception) -> str:
     """Return an error in one line, with the line of the user's own code that it came through."""
     said = f"{type(error).__name__}: {shorten(str(error), 200, placeholder=' …')}".rstrip(" .…")
+    return said + place(error)
+
+
+def place(error: Exception) -> str:
+    """Return that line in brackets, nothing where it came through none."""
     for frame in reversed(extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if file.name != "ruled.py" and not set(OWN).isdisjoint(file.parents):
-            return f"{said} ({file.relative_to(PACKAGE)}, line {frame.lineno})"
-    return said
+            return f" ({file.relative_to(PACKAGE)}, line {frame.lineno})"
+    return ""
