@@ -97,6 +97,22 @@ def test_each_segment_gets_its_model_and_the_rest_one_of_all_rows(
     assert (scored["rows"], scored["scored"]) == (200, 200)
 
 
+def test_a_training_that_is_killed_leaves_no_process_behind(project: Project) -> None:
+    say(project, "\n[ensemble]\njobs = 2\ngrid = {max_iter = [20000, 30000]}\n")
+    with subprocess.Popen(
+        [project.path / ".venv" / "bin" / project.slug, "train"],
+        cwd=project.path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+    ) as training:
+        said = b""
+        while b"fit ..." not in said:
+            said += os.read(training.stderr.fileno(), 4096)
+        time.sleep(5)  # the members train now, for minutes
+        training.kill()
+        training.communicate(timeout=20)  # returns when nobody holds its standard error
+
+
 def test_a_column_or_parameter_that_is_not_there_is_named(project: Project) -> None:
     section = f"{project.package.upper()}__ENSEMBLE__"
     for name, value, said in [

@@ -4,6 +4,7 @@ joblib trains them side by side, in processes of this machine or on a Dask clust
 a stream of its own name, so neither order nor place changes a bit of it.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -26,7 +27,7 @@ from ..utils.config import Ensemble, Settings
 from ..utils.errors import GateRefused, UsageError
 from ..utils.seeding import seed_for
 from .dataset import Dataset
-from .members import REST, Member, RouterClassifier, RouterRegressor, Rows, fit_member
+from .members import REST, Member, RouterClassifier, RouterRegressor, Rows, end_with, fit_member
 
 Note = Callable[[Member], None]
 
@@ -58,7 +59,8 @@ def fit_ensemble(
     jobs = [delayed(fit_member)(one, rows, held_rows, settings.training.threads) for one in planned]
     fitted = {}
     with _cluster(chosen.scheduler):
-        through = Parallel(chosen.jobs, return_as="generator_unordered")(jobs)
+        workers = {"initializer": end_with, "initargs": [os.getpid()]}
+        through = Parallel(chosen.jobs, return_as="generator_unordered", **workers)(jobs)
         for member in tqdm(through, "ensemble", len(jobs), disable=None):
             fitted[member.name] = member
             note(member)

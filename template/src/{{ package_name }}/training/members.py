@@ -4,8 +4,10 @@ The processes that fit them import this module alone, so that they start soon.
 """
 
 import math
+import os
 import time
 from dataclasses import dataclass, replace
+from threading import Thread
 from typing import Any
 
 import joblib
@@ -45,6 +47,17 @@ class Member:
     """The same for the same model, to the bit."""
     reason: str = ""
     """Why it could not be fitted."""
+
+
+def end_with(parent: int) -> None:
+    """Let this process end soon after the one that started it, even where that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> Member:
