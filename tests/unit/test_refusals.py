@@ -62,6 +62,13 @@ class Unsure(RandomForestClassifier):
         return np.asarray(super().predict_proba(X) * np.nan)
 
 
+class Huge(RandomForestClassifier):
+    """It answers what has no square."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return np.asarray(super().predict_proba(X) * 1e200)
+
+
 class Doubled(RandomForestClassifier):
     """It answers more than probabilities."""
 
@@ -80,6 +87,7 @@ class Doubled(RandomForestClassifier):
         ({"make_features": None}, "make_features returns None.*that has transform"),
         ({"make_model": Flat()}, r"can't answer: .*shape \(60,\) instead of \(60, 2\)"),
         ({"make_model": Unsure()}, "can't answer: .*not all of its answers are finite"),
+        ({"make_model": Huge()}, "can't answer: .*too large to be squared"),
         ({"make_model": Doubled()}, "can't answer: .*no probabilities"),
         ({"make_features": DateParts()}, r"can't be fitted: .*preprocessing/features.py, line \d+"),
     ],

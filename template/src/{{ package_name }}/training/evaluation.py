@@ -53,8 +53,8 @@ def judge(estimator: BaseEstimator, inputs: pd.DataFrame | np.ndarray, true: np.
     shape = (len(true),) if classes is None else (len(true), len(classes))
     if answered.shape != shape:
         raise ValueError(f"it answers in the shape {answered.shape} instead of {shape}")
-    if not np.isfinite(answered).all():
-        raise ValueError("not all of its answers are finite")
+    if not np.isfinite(answered**2).all():
+        raise ValueError("not all of its answers are finite, or too large to be squared")
     if classes and (answered.min() < 0 or not np.allclose(answered.sum(axis=1), 1, atol=SUM)):
         raise ValueError("its answers are no probabilities: below 0, or with another sum than 1")
     return score(answered, classes, true)
