@@ -1,5 +1,7 @@
 """A converted model answers as the pipeline does, or is not used."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,7 +127,7 @@ def masked(pipeline: Pipeline, columns: Columns) -> tuple[Graph, Masks]:
     graph = to_graph(pipeline, columns)
     made = to_masks(pipeline, graph, to_inputs(rows_of(columns, 300, seed=3), columns))
     assert made is not None
-    return Graph(graph), Masks(made)
+    return Graph(graph), Masks(io.BytesIO(made))
 
 
 @pytest.mark.parametrize("task", TARGETS)

@@ -186,7 +186,7 @@ def test_the_switch_remembers_the_champion_before(client: MlflowClient) -> None:
     registry.switch(client, one, one)  # promoted once more
     assert registry.alias(client, "previous") is None
 
-    registry.challenge(client, two)
+    client.set_registered_model_alias(MODEL, "challenger", "2")
     assert registry.alias(client, "challenger") == two
     registry.switch(client, three, one)
     assert (registry.champion(client), registry.alias(client, "previous")) == (three, one)

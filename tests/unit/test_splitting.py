@@ -510,10 +510,6 @@ def test_too_little_data_is_refused_with_a_way_out(strategy: str) -> None:
             "strategy 'stratified' needs a target column: name it in [data]",
         ),
         (
-            {"key": ["ID"]},
-            "there is no column 'ID', only id, customer, created, amount, kind, label",
-        ),
-        (
             {"strategy": "time", "time": "label"},
             "time column 'label' holds str: declare it as a date, a timestamp or an integer in "
             "schema.py",
@@ -534,7 +530,7 @@ def test_wrong_roles_are_refused(options: dict[str, Any], message: str) -> None:
     gap = [START, None, *[START] * 2998]
     with pytest.raises(UsageError) as caught:
         divide(customers().assign(gap=gap), **options)
-    assert str(caught.value).replace(", gap", "") == message
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

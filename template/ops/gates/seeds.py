@@ -269,9 +269,7 @@ def query_rows(site: Site, module: Module) -> Finding | None:
         return None
     text = ast.get_source_segment("\n".join(lines), query) or ""
     if draw := SQL_DRAW.search(text):
-        seed = (
-            " REPEATABLE (1)" if draw[0].endswith(")") else " (bernoulli, 1)"
-        )  # the latter: DuckDB
+        seed = " REPEATABLE (1)" if draw[0].endswith(")") else " (bernoulli, 1)"  # of DuckDB
         mended = SQL_DRAW.sub("ORDER BY md5(id)" if draw[1] else rf"\g<0>{seed}", text)
         return "a query that draws other rows each run", with_text(query, mended, module), ""
     statement = next(node for node in reversed(site.parents) if isinstance(node, ast.stmt))

@@ -102,7 +102,8 @@ def to_masks(pipeline: Pipeline, graph: bytes, golden: pd.DataFrame) -> bytes | 
         made[name] = np.frombuffer(part, "uint8")
     stream = io.BytesIO()
     np.savez_compressed(stream, **made)
-    masks, running = Masks(stream.getvalue()), Graph(graph)
+    stream.seek(0)
+    masks, running = Masks(stream), Graph(graph)
     questions = [golden, *_stress(golden).values()]
     alike = all(np.array_equal(masks.run(rows), running.run(rows)) for rows in questions)
     return stream.getvalue() if alike else None

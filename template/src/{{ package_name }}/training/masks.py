@@ -6,9 +6,9 @@ open, the leftmost is the answer of its tree. The method is QuickScorer (Lucches
 2015), with the masks of a feature joined beforehand for each interval of its values.
 """
 
-import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from .graph import Arrays, Graph
 FILE = "masks.npz"
 MANY = 64
 """From so many rows on masks are the faster way."""
-LEAVES = 32
-"""As many as a tree may have."""
+LEAVES = 32  # as many as a tree may have
 LARGEST = 64e6
 """Bytes of masks; more are not made."""
 CACHED = 2**16
@@ -39,11 +38,10 @@ def make_masks(trees: list[np.ndarray]) -> dict[str, np.ndarray] | None:
     place -= place[start]  # leaves of the same tree that come before
     if place[leaf].max() >= LEAVES:
         return None
-    leaves = np.zeros((len(trees), LEAVES))
-    leaves[tree[leaf], place[leaf]] = nodes["value"][leaf]
+    found: dict[str, np.ndarray] = {"leaves": np.zeros((len(trees), LEAVES))}
+    found["leaves"][tree[leaf], place[leaf]] = nodes["value"][leaf]
     first, end = (2 ** place[start + nodes[side]].astype("uint64") for side in ("left", "right"))
     closed = ~(end - first).astype("uint32")  # who goes right can reach none of these
-    found: dict[str, np.ndarray] = {"leaves": leaves}
     for feature in np.unique(nodes["feature_idx"][~leaf]):
         here = np.flatnonzero(~leaf & (nodes["feature_idx"] == feature))
         cuts, above = np.unique(nodes["num_threshold"][here], return_inverse=True)
@@ -73,8 +71,8 @@ class Masks:
     `after` the trees.
     """
 
-    def __init__(self, source: bytes | Path) -> None:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source) as stored:
+    def __init__(self, source: IO[bytes] | Path) -> None:
+        with np.load(source) as stored:
             kept = dict(stored)
         self._before, self._after = Graph(kept["before"].tobytes()), Graph(kept["after"].tobytes())
         self._base, self._leaves = kept["base"], kept["leaves"]
@@ -98,5 +96,4 @@ class Masks:
         leftmost = np.bitwise_count(~open_leaves & (open_leaves - np.uint32(1))).T
         answers = self._leaves.take(leftmost + LEAVES * np.arange(len(self._leaves))[:, None])
         # One after the other, as ONNX Runtime does: another order has other last digits.
-        by_step = answers.reshape(-1, len(self._base), len(numbers))
-        return by_step.sum(axis=0) + self._base[:, None]
+        return answers.reshape(-1, len(self._base), len(numbers)).sum(axis=0) + self._base[:, None]

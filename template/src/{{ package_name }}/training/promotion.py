@@ -9,6 +9,7 @@ from ..utils.config import Settings
 from ..utils.errors import GateRefused, UsageError
 from . import registry
 from .registry import Registered
+from .tracking import MODEL
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def promote(  # noqa: PLR0913 - what is promoted, and as what
         except GateRefused as refusal:
             reasons = [str(refusal)]
         if not reasons and challenger:
-            registry.challenge(client, candidate)
+            client.set_registered_model_alias(MODEL, registry.CHALLENGER, str(candidate.version))
         elif not reasons:
             registry.switch(client, candidate, champion)
         return _decided(client, candidate, promoted=not reasons, reasons=reasons)

@@ -195,11 +195,6 @@ def switch(client: MlflowClient, new: Registered, old: Registered | None) -> Non
         client.delete_registered_model_alias(MODEL, CHALLENGER)
 
 
-def challenge(client: MlflowClient, new: Registered) -> None:
-    """Point `challenger` to a version, which the service then lets answer its share."""
-    client.set_registered_model_alias(MODEL, CHALLENGER, str(new.version))
-
-
 def refused(client: MlflowClient) -> list[int]:
     """Return the versions whose last decision was against them, oldest first."""
     found = client.search_model_versions(f"name = '{MODEL}'")

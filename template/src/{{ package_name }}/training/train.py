@@ -41,9 +41,6 @@ from .tracking import experiment
 
 log = logging.getLogger(__name__)
 
-REVIEW_IT = "Review the types it names, then add them to TRUSTED in estimators/model.py."
-NAME_IT = "Make a lambda, or a function within another, a named function of its module."
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -205,8 +202,9 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
             )
         except MlflowException as error:
             said = str(error).splitlines()[0].rpartition("Root error: ")[2]
-            nameless = "<lambda>" in said or "top level" in said
-            advice = NAME_IT if nameless else REVIEW_IT
+            advice = "Review the types it names, then add them to TRUSTED in estimators/model.py."
+            if "<lambda>" in said or "top level" in said:
+                advice = "Make a lambda, or a function within another, a named one of its module."
             raise GateRefused(f"Trust gate: the model can't be saved: {said} {advice}") from None
     mlflow.log_text(record.model_dump_json(indent=1), registry.RECORD_FILE)
     return str(logged.model_uri)
