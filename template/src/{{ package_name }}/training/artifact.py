@@ -46,8 +46,8 @@ class About(BaseModel, frozen=True):
     kinds: dict[str, Kind]
     classes: list[bool | int | float | str] | None
     rules: list[str]
-    rules_digest: str = ""
-    """Of what these rules do; empty for versions that were trained before it was kept."""
+    rules_digest: str
+    """Of what these rules do."""
     runtime: str
     """`onnx` where the graph proved to answer as the pipeline does, else `sklearn`."""
     runtime_reason: str
@@ -134,7 +134,7 @@ def open_artifact(
     about = About.model_validate_json((extras / ABOUT).read_text())
     _compare_versions(about.versions, strict=strict)
     # Rules are for rare rows, of which the golden sample need not hold any.
-    if own_rules and about.rules_digest not in {"", rules_digest(about.rules)}:
+    if own_rules and about.rules_digest != rules_digest(about.rules):
         raise GateRefused(
             f"Rules gate: {', '.join(about.rules)} of estimators/rules.py changed since the model "
             "was trained. Train anew, or put it back."
