@@ -74,6 +74,24 @@ def test_a_value_that_never_changed_is_silent_only_where_it_is_another() -> None
     assert len(silent(constant, pd.Series([None] * 300, dtype=object))) == 2
 
 
+def test_the_same_rows_again_count_once_and_other_rows_count() -> None:
+    rng = np.random.default_rng(0)
+    values = pd.Series(rng.normal(size=14_000))
+    part = distribution(values, "number")
+    profile = Profile(columns={"x": part}, answer=part, label=None, target=part)
+
+    def compared(step: int) -> tuple[int, float]:
+        """Return what counts of seven nightly runs on 300 rows, of which `step` are others."""
+        nights = [values[night * step : night * step + 300] for night in range(7)]
+        told = [{"x": part.count(rows).tolist()} for rows in nights]
+        window = Window([Tally(version=1, rows=300, counts=one) for one in told], profile, 1)
+        return window.compared, window.counts["x"].sum()
+
+    assert compared(0) == (300, pytest.approx(300))
+    assert 300 < compared(3)[0] < 600
+    assert compared(300) == (2_100, 2_100)
+
+
 @pytest.fixture
 def told(tmp_path: Path) -> Any:
     """Take in lines of outcomes for three predictions, the first of them old."""

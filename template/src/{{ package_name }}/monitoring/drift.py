@@ -69,3 +69,21 @@ def judge(shifts: list[Shift]) -> list[Shift]:
     holds = np.logical_and.accumulate([one.p for one in ordered] <= limits)
     found = {one.name for one, held in zip(ordered, holds, strict=True) if held}
     return [replace(one, alarming=one.large and one.name in found) for one in shifts]
+
+
+def own_share(tables: list[np.ndarray]) -> float:
+    """Return which share of the rows tells something of its own, from 0 to 1.
+
+    `tables` holds for each column the counts of runs, shape (n_runs, n_bins). Runs on other rows
+    differ by chance, as chi-squared says. Where they differ by less, they hold one another's rows,
+    and all together tell what fewer rows would (design effect: Kish, Survey Sampling, 1965).
+    """
+    spread, free, runs = 0.0, 0, len(tables[0])
+    for table in tables:
+        seen = table[:, table.any(axis=0)]
+        expected = np.outer(seen.sum(axis=1), seen.sum(axis=0)) / seen.sum()
+        spread += float(((seen - expected) ** 2 / expected).sum())
+        free += (runs - 1) * (seen.shape[1] - 1)
+    if free == 0 or stats.chi2.cdf(spread, free) > LEVEL:
+        return 1.0
+    return 1 / (1 + (runs - 1) * (1 - spread / free))

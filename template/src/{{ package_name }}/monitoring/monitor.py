@@ -67,7 +67,7 @@ class Seen:
         said = f"version {self.version}, {self.rows:,} predictions"
         said += f" in the {self.days:g} days to {self.until}"
         others = {
-            "by other versions in batch, not compared": self.rows - self.compared,
+            "on the same rows again or by other versions, not compared": self.rows - self.compared,
             "rows rejected": self.rejected,
             "dated in the future": self.later,
         }

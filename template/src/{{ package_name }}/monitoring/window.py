@@ -7,6 +7,7 @@ import numpy as np
 
 from ..data.profile import ANSWER, LABEL, TARGET, Profile
 from ..service.tally import Tally
+from .drift import own_share
 
 
 class Window:
@@ -14,8 +15,11 @@ class Window:
 
     def __init__(self, tallies: list[Tally], profile: Profile, version: int) -> None:
         self.rows = sum(tally.rows for tally in tallies)
-        self.compared = sum(tally.rows for tally in tallies if tally.counts)
-        """Rows whose inputs were counted in this version's bins."""
+        runs = [one for one in tallies if one.rows and one.counts.keys() >= profile.columns.keys()]
+        tables = [np.array([one.counts[name] for one in runs]) for name in profile.columns]
+        share = own_share(tables) if runs else 1.0
+        self.compared = round(share * sum(tally.rows for tally in tallies if tally.counts))
+        """Rows whose inputs were counted in this version's bins; those of other runs only once."""
         self.rejected = sum(tally.rejected for tally in tallies)
         """Rows of batch runs that broke the schema, beside `rows`."""
         self.faults = sum((Counter(tally.faults) for tally in tallies), Counter[str]())
@@ -23,11 +27,11 @@ class Window:
         ends = {ANSWER: profile.answer, LABEL: profile.label, TARGET: profile.target}
         self.reference = profile.columns | {name: part for name, part in ends.items() if part}
         """What the version saw and answered in training, by the names used in tallies."""
-        self.counts = {name: np.zeros_like(part.counts) for name, part in self.reference.items()}
+        self.counts = {name: np.zeros(len(part.counts)) for name, part in self.reference.items()}
         for tally in tallies:
             for name in self.counts.keys() & tally.counts:  # a former release had other names
                 if tally.version == version or name not in {ANSWER, LABEL}:
-                    self.counts[name] += tally.counts[name]
+                    self.counts[name] += share * np.array(tally.counts[name])
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of rows in each bin, now and in training."""
