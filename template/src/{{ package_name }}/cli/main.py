@@ -8,6 +8,7 @@ import argparse
 import re
 import sys
 from importlib import import_module
+from io import StringIO, TextIOWrapper
 
 from ..utils.blame import place, told
 from ..utils.errors import GateRefused, Stop, UsageError
@@ -34,6 +35,9 @@ FOREIGN = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return 0 (done), 1 (a gate said no) or 2 (wrong use)."""
+    sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()  # if closed
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may not know every letter
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     options = Options(command="", json="--json" in words)
     try:
@@ -57,8 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sys.stdout.write(f"{text}\n" if text else "")
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read this has seen enough
+    except OSError as error:
         sys.stdout = None
+        if not isinstance(error, BrokenPipeError):  # who reads no more has seen enough
+            sys.stderr.write(f"The result can't be written: {error}\n")
+            code = 2
     return code
 
 

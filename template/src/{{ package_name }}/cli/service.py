@@ -115,7 +115,7 @@ def export(options: Options, project: Project) -> Result:
 
     from ..service.export import export
 
-    since = time.time() - 86_400 * options.days
+    since = max(0, time.time() - 86_400 * options.days)
     rows = export(project.journal, Path(options.output), since)
     text = f"{rows:,} predictions in {options.output}"
     if not rows:

@@ -23,15 +23,19 @@ from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
 
 CONFIG_FILE = RESOURCES / "config.toml"
-PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]+")
+SECRET = re.compile(
+    r"(://[^:/@\s]*:)[^@\s]*(?:@[^@/?#\s]*)*(?=@)|(https?://)[^/@\s]+(?=@)"
+    r"|([?&;][^=&\s]*(?:password|pwd|token|secret|sig|signature|credential|key)=)[^&#\s]+",
+    re.IGNORECASE,
+)
+"""A password or token in a URL, odd ones too, behind what leads to it."""
 PREFIX = f"{PACKAGE.name}__"
 """What settings in the environment begin with, in capitals or not."""
 
 
 def without_password(source: str) -> str:
     """Return a source as it may be shown and recorded."""
-    url, mark, query = source.partition("#")
-    return PASSWORD.sub(r"\1\2***", url) + mark + query if "://" in url else source
+    return SECRET.sub(r"\1\2\3***", source)
 
 
 Source = Annotated[str, PlainSerializer(without_password)]
@@ -374,5 +378,5 @@ def _explain(detail: Any) -> str:
         return f"{origin}: {place}: {said}."
     if names and detail["type"] in {"list_type", "dict_type", "model_type"}:
         said += """. Write JSON: a list as ["a", "b"], a table as {"a": "b"}"""
-    value = PASSWORD.sub(r"\1\2***", repr(detail["input"]))
+    value = "***" if "api_key" in key else without_password(repr(detail["input"]))
     return f"{origin}: {place} is {value}: {said}."
