@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if (said := _explain(error, options.command)) is None:
             raise
+        from ..utils.config import without_password
+
+        said = without_password(said)  # others name the whole URL that failed
         sys.stderr.write(f"{said}\n")
         refused = isinstance(error, GateRefused) and options.command in DECIDING
         decision = {"promoted": False, "reasons": [said]} if refused else {}

@@ -136,5 +136,5 @@ def of_retrainings(refused: list[int], champion: int, rules: Monitoring) -> Alar
     """Each retraining leaves a version with its decision; many refusals in a row are news."""
     newer = [version for version in refused if version > champion]
     if len(newer) >= rules.refused_retrainings:
-        versions = ", ".join(map(str, newer))
-        yield "retraining", f"versions {versions} were all refused since version {champion}"
+        many = f"{len(newer)} versions, {newer[0]} to {newer[-1]}"
+        yield "retraining", f"{many}, were refused since version {champion}"

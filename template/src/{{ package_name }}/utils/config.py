@@ -271,7 +271,7 @@ class Paths(Section):
     """[paths]: where data, models and reports live, relative to the project."""
 
     var: str = "var"
-    tables: str | None = None
+    tables: Source | None = None
     """A folder or object-store URI for the tables; `<var>/tables` where not said."""
 
 
