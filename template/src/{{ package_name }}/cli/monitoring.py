@@ -23,13 +23,12 @@ def outcomes(options: Options, project: Project) -> Result:
         f"{taken['matched']:,} of {taken['rows']:,} outcomes belong to a prediction "
         f"({taken['unmatched']:,} to none, {taken['rejected']:,} can't be read)"
     ]
-    if taken["contradicted"]:
-        lines.append(f"  {taken['contradicted']:,} are contradicted by a later row, which counts")
-    if taken["late"]:
-        said = f"  {taken['late']:,} predictions are older than the {days:g} outcome_days"
-        lines.append(f"{said} that `monitor` judges")
-    if taken["no_value"]:
-        lines.append(f"  {taken['no_value']:,} values are no finite number: these are left out")
+    notes = {
+        "contradicted": "are contradicted by a later row, which counts",
+        "late": f"predictions are older than the {days:g} outcome_days that `monitor` judges",
+        "no_value": "values are no finite number: these are left out",
+    }
+    lines += [f"  {taken[name]:,} {said}" for name, said in notes.items() if taken[name]]
     for one in found:
         line = f"  version {one.version} as {one.group}: {one.metric} {one.mean:.4f} "
         line += f"({one.low:.4f} to {one.high:.4f}) on {one.predictions:,} predictions"

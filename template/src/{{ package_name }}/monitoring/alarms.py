@@ -39,7 +39,7 @@ def of_volume(window: Window, newest: float | None, max_bad_share: float, least:
     """Nobody asks any more, or what is asked breaks the schema."""
     asked = window.rows + window.rejected
     if newest is not None and not asked:
-        yield "silence", f"no prediction since {day_of(newest)}"
+        yield "silence", f"no prediction since {day_of(newest)}, beyond window_days"
     elif asked >= least and window.rejected > max_bad_share * asked:
         worst = ", ".join(f"{name} in {rows:,}" for name, rows in window.faults.most_common(3))
         share = window.rejected / asked

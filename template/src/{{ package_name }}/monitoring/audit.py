@@ -41,10 +41,11 @@ def audit(
     deletes their unfinished models. `now` is in seconds since 1970, by default the present.
     """
     now_ms = 1000 * (now or time.time())
+    versions = client.search_model_versions(f"name = '{MODEL}'")
     return [
         *_left_by_a_crash(client, now_ms, mend=mend),
-        *_versions(client),
-        *_aliases(client, settings, now_ms),
+        *_versions(client, versions),
+        *_aliases(client, versions, settings.monitoring.retrain_every_days, now_ms),
     ]
 
 
@@ -78,16 +79,14 @@ def _alive(run: Run) -> bool:
     pid = int(run.data.tags.get("pid", 0))
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return pid > 0
 
 
-def _versions(client: MlflowClient) -> Iterator[Finding]:
+def _versions(client: MlflowClient, versions: list[ModelVersion]) -> Iterator[Finding]:
     """Versions without a run, a record, a digest or a commit."""
-    for version in client.search_model_versions(f"name = '{MODEL}'"):
+    for version in versions:
         name, tags = f"version {version.version}", version.tags
         try:
             lacking = registry.record(version.run_id or "(none)").gaps()
@@ -105,32 +104,34 @@ def _versions(client: MlflowClient) -> Iterator[Finding]:
             yield Finding("dirty commit", what, "commit, then train anew")
 
 
-def _aliases(client: MlflowClient, settings: Settings, now_ms: float) -> Iterator[Finding]:
+def _aliases(
+    client: MlflowClient, versions: list[ModelVersion], most_days: int, now_ms: float
+) -> Iterator[Finding]:
     """Aliases whose files are gone; a champion that is gone, never passed or is past its date."""
-    for model in client.search_registered_models(f"name = '{MODEL}'"):
-        once = [one for one in client.search_model_versions(f"name = '{MODEL}'") if _passed(one)]
-        if once and CHAMPION not in model.aliases:
-            numbers = ", ".join(str(one.version) for one in once)
-            what = f"there is no champion, though there was one (version {numbers})"
-            yield Finding("alias", what, "make promote")
-        for name, number in model.aliases.items():
-            try:
-                version = client.get_model_version(MODEL, str(number))
-                gone = not mlflow.artifacts.list_artifacts(version.source)
-            except (MlflowException, OSError):
-                gone = True
-            if gone:
-                what = f"{name} points to version {number}, whose files are gone"
-                yield Finding("alias", what, "promote another version, or roll back")
-            elif name == CHAMPION:
-                if _passed(version) is False:
-                    what = f"champion version {number} passed no gate: its alias was set by hand"
-                    yield Finding("alias", what, "promote another version, or roll back")
-                days = (now_ms - version.creation_timestamp) / DAY_MS
-                limit = settings.monitoring.retrain_every_days
-                if days > limit:
-                    what = f"champion version {number} is {days:.0f} days old, the limit is {limit}"
-                    yield Finding("stale champion", what, "make train")
+    aliases = client.get_registered_model(MODEL).aliases if versions else {}
+    once = [str(one.version) for one in versions if _passed(one)]
+    if once and CHAMPION not in aliases:
+        what = f"there is no champion, though there was one (version {', '.join(once)})"
+        yield Finding("alias", what, "make promote")
+    known = {str(one.version): one for one in versions}
+    other = "promote another version, or roll back"
+    for name, number in aliases.items():
+        try:
+            version = known[str(number)]
+            gone = not mlflow.artifacts.list_artifacts(version.source)
+        except (KeyError, MlflowException, OSError):
+            gone = True
+        if gone:
+            what = f"{name} points to version {number}, whose files are gone"
+            yield Finding("alias", what, other)
+        elif name == CHAMPION:
+            if _passed(version) is False:
+                what = f"champion version {number} passed no gate: its alias was set by hand"
+                yield Finding("alias", what, other)
+            days = (now_ms - version.creation_timestamp) / DAY_MS
+            if days > most_days:
+                what = f"champion version {number} is {days:.0f} days old, the limit is {most_days}"
+                yield Finding("stale champion", what, "make train")
 
 
 def _passed(version: ModelVersion) -> bool | None:

@@ -78,12 +78,8 @@ def own_share(tables: list[np.ndarray]) -> float:
     differ by chance, as chi-squared says. Where they differ by less, they hold one another's rows,
     and all together tell what fewer rows would (design effect: Kish, Survey Sampling, 1965).
     """
-    spread, free, runs = 0.0, 0, len(tables[0])
-    for table in tables:
-        seen = table[:, table.any(axis=0)]
-        expected = np.outer(seen.sum(axis=1), seen.sum(axis=0)) / seen.sum()
-        spread += float(((seen - expected) ** 2 / expected).sum())
-        free += (runs - 1) * (seen.shape[1] - 1)
+    found = [stats.chi2_contingency(one[:, one.any(axis=0)], correction=False) for one in tables]
+    spread, free = sum(one.statistic for one in found), sum(one.dof for one in found)
     if free == 0 or stats.chi2.cdf(spread, free) > LEVEL:
         return 1.0
-    return 1 / (1 + (runs - 1) * (1 - spread / free))
+    return float(1 / (1 + (len(tables[0]) - 1) * (1 - spread / free)))

@@ -37,7 +37,7 @@ from pyspark.sql.types import StructType
 from ..data.sources import UNREADABLE
 from ..data.tables import rows_of
 from ..data.validation import declared_types
-from ..utils.config import Settings, without_password
+from ..utils.config import Settings
 from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
 from .batch import Scored, rejects_of
@@ -164,13 +164,11 @@ def _pack(folder: Path) -> Path:
     packed = folder / f"{sha256(' '.join(installed).encode()).hexdigest()[:16]}.tar.gz"
     if not packed.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = packed.with_name(f".{packed.name}.{os.getpid()}")
-        try:
-            with tarfile.open(scratch, "w:gz", compresslevel=1) as file:  # Spark brings itself
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            whole = Path(scratch, packed.name)
+            with tarfile.open(whole, "w:gz", compresslevel=1) as file:  # Spark brings itself
                 file.add(sys.prefix, "", filter=lambda o: None if "/pyspark" in o.name else o)
-            scratch.rename(packed)
-        finally:
-            scratch.unlink(missing_ok=True)
+            whole.rename(packed)
     return packed
 
 
@@ -204,8 +202,7 @@ def _open(spark: SparkSession, source: str) -> DataFrame | Dataset:
             reader = spark.read.schema(declared).option("basePath", source)
             rows = reader.parquet(*table.file_uris())
     except (DeltaError, *UNREADABLE) as error:
-        shown = without_password(source)
-        raise UsageError(f"{shown}: Spark scores .csv, .parquet and Delta: {error}") from None
+        raise UsageError(f"{source}: Spark scores .csv, .parquet and Delta: {error}") from None
     return rows.withColumn(PLACE, sql.monotonically_increasing_id())
 
 

@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PlainSerializer, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    InitSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
 from .errors import UsageError
 from .paths import PACKAGE, RESOURCES, project_root
@@ -98,9 +93,7 @@ class SplitSettings(Section):
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation = {self.validation:g} and test = {self.test:g} leave no rows to train"
-            )
+            raise ValueError("validation and test leave no rows to train")
         return self
 
     def resolve(self, group: str | None, time: str | None) -> str:
@@ -289,12 +282,7 @@ class Environment(EnvSettingsSource):
 class Settings(BaseSettings):
     """All settings of the project."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-    )
+    model_config = {"frozen": True, "env_prefix": PREFIX, "env_nested_delimiter": "__"}
 
     data: Data
     split: SplitSettings = SplitSettings()
@@ -348,19 +336,18 @@ def load() -> Settings:
 
 def _check_names() -> None:
     """Refuse variables that name no section, or a setting with one underscore instead of two."""
-    fields = {name: field.annotation for name, field in Settings.model_fields.items()}
     keys = {
         f"{PACKAGE.name}_{section}_{key}"
-        for section, kind in fields.items()
-        for key in getattr(kind, "model_fields", ())
+        for section, field in Settings.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", ())
     }
     for name in os.environ:
-        section = name.lower().removeprefix(PREFIX).partition("__")[0]
-        if not name.lower().startswith(PREFIX):
-            if name.lower().replace("__", "_") in keys:
-                raise UsageError(f"The environment: {name} lacks an underscore: settings take two.")
-        elif section not in fields:
+        head, prefix, rest = name.lower().partition(PREFIX)
+        section = rest.partition("__")[0]
+        if prefix and not head and section not in Settings.model_fields:
             raise UsageError(f"The environment: {name} names [{section}], which is no section.")
+        if not prefix and head.replace("__", "_") in keys:
+            raise UsageError(f"The environment: {name} lacks an underscore: settings take two.")
 
 
 def _explain(detail: Any) -> str:

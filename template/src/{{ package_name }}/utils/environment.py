@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
@@ -16,16 +17,8 @@ from packaging.requirements import Requirement
 from .errors import GateRefused
 from .paths import PACKAGE, RESOURCES, project_root
 
-TELLING = [
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "skops",
-    "onnxruntime",
-    "lightgbm",
-    "xgboost",
-]
+LEARNERS = ["scikit-learn", "lightgbm", "xgboost"]
+TELLING = ["numpy", "pandas", "scipy", "skops", "onnxruntime", *LEARNERS]
 """Packages whose version can change a prediction."""
 ENDPOINT = "SAGEMAKER_ENDPOINT"
 """The variable that tells the service which endpoint it is."""
@@ -81,10 +74,8 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that can change a prediction."""
     found = {"python": platform.python_version()}
     for name in TELLING:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
