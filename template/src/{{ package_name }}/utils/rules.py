@@ -21,11 +21,11 @@ def apply_rules(
     `rows` are the inputs by name, shape (n_rows,) each. GateRefused where a rule raises, or returns
     something else than numbers in the shape of the answers.
     """
-    if rules and isinstance(rows, pd.DataFrame):
+    if not rules:
+        return answers
+    if isinstance(rows, pd.DataFrame):
         rows = {str(name): values.to_numpy() for name, values in rows.items()}
-    if rules:
-        answers = answers.copy()  # a rule may write into what it gets
-    shape = answers.shape
+    answers, shape = answers.copy(), answers.shape  # a rule may write into what it gets
     for rule in rules:
         try:
             answers = rule(rows, answers, classes)
