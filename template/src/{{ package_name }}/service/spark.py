@@ -152,7 +152,7 @@ def _session(master: str, settings: Settings, digest: str) -> Iterator[SparkSess
         except (PySparkException, Py4JError) as error:
             if refused := re.search(r"GateRefused: (.*)", str(error)):
                 raise GateRefused(f"An executor refused. {refused[1]}") from None
-            causes = re.findall(r"^Caused by: [\w.]+: (.*)", str(error), re.MULTILINE)
+            causes = re.findall(r"^(?:Caused by)?: [\w.]+: (.*)", str(error), re.MULTILINE)
             causes = causes or re.findall(r"^[\w.]+Error: .*", str(error), re.MULTILINE)
             why = causes[-1] if causes else str(error).splitlines()[0]
             raise UsageError(f"Spark at {master} failed: {why}") from None
