@@ -68,9 +68,12 @@ def test_data_as_people_have_it(project: Project, name: str) -> None:
 @pytest.mark.long
 def test_an_adopted_project_passes_its_own_checks(project: Project, tmp_path: Path) -> None:
     """The tests, linters and types hold for other columns; what was written is formatted."""
-    file = tmp_path / "iris.csv"
-    datasets.load_iris(as_frame=True).frame.to_csv(file, index=False)
-    project.cli("data", "adopt", file, "--target", "target")
+    file, target = tmp_path / "wine.csv", 'which (kind)? "so"'
+    frame = datasets.load_wine(as_frame=True).frame.rename(columns={"target": target})
+    frame['a "listed" one'] = ["red", "white"] * 89
+    frame["one of too many to list"] = [f"code {row % 55}" for row in range(178)]
+    frame.to_csv(file, index=False)
+    project.cli("data", "adopt", file, "--target", target)
 
     said = project.make("check")
 
