@@ -26,7 +26,7 @@ from slipway_template.data.columns import ADDED, categories, describe, limits
 from slipway_template.data.sources import read_table
 from slipway_template.data.validation import Screened, nullable_type, screen
 from slipway_template.utils.config import Data
-from slipway_template.utils.errors import UsageError
+from slipway_template.utils.errors import GateRefused, UsageError
 
 REPO = Path(__file__).parents[2]
 RUFF_TOML = REPO / "template" / "ruff.toml"
@@ -679,6 +679,15 @@ def test_rows_without_target_are_counted(project: Project, csv: Callable[..., Pa
     assert set(screened.bad["reason"]) == {"y is missing"}
 
 
+def test_a_last_line_of_totals_sets_no_limits(project: Project, csv: Callable[..., Path]) -> None:
+    rows = rows_with(kind=["a", "b", "c", "a"] * (ROWS // 4))
+    total = pd.DataFrame({"x": [5000.0], "kind": ["Total"]})
+    done = project.adopt(csv(pd.concat([rows, total])), "label")
+    assert 'isin=["a", "b", "c"])' in line_of(done, "kind")
+    (reason,) = project.screen().bad["reason"]
+    assert "x is 5000.0, above " in reason
+
+
 def test_unfit_targets(project: Project, csv: Callable[..., Path]) -> None:
     frame = rows_with(
         same=[1] * ROWS,
@@ -805,6 +814,9 @@ GOOD = "label,x\n" + "a,1.5\nb,2.5\n" * 15
         ("rows.csv", GOOD.replace(",", ";").replace(".", ",").encode(), "separated by ';'"),
         ("rows.csv", GOOD.replace(",", "\t").encode(), r"separated by '\t'"),
         ("rows.csv", (GOOD + "a,1,2\n" + GOOD).encode(), "Row #32: Expected 2 columns, got 3"),
+        ("rows.csv", ("Sales of May\n" + GOOD).encode(), "The first line must name the columns"),
+        ("rows.csv", ("Sales of May,,\n" + GOOD).encode(), "one column called (no name)"),
+        ("rows.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Excel file. Save the sheet"),
         ("rows.csv", GOOD.replace("x", "label").encode(), "more than one column called label"),
         ("rows.parquet", b"PAR1 and then nothing", "can't be read"),
         ("rows.parquet", b"", "can't be read"),
@@ -838,6 +850,22 @@ def test_settings_that_can_not_be_read(project: Project, csv: Callable[..., Path
     project.config_file.unlink()
     with pytest.raises(UsageError, match="can't be read"):
         project.adopt(csv(rows_with()), "label")
+
+
+def test_nothing_is_written_unless_the_rows_are_accepted(
+    project: Project, csv: Callable[..., Path]
+) -> None:
+    before = project.files()
+
+    def refuse(schema: pa.DataFrameSchema, data: Data) -> None:
+        assert (list(schema.columns), data.target) == (["x", "label"], "label")
+        assert project.files() == before, "what is there stays until the rows are taken in"
+        raise GateRefused("no")
+
+    files = {"schema_file": project.schema_file, "config_file": project.config_file}
+    with pytest.raises(GateRefused):
+        adopt(csv(rows_with()), "label", [], None, None, **files, accept=refuse)
+    assert project.files() == before
 
 
 def test_nothing_is_written_where_one_file_can_not_be(

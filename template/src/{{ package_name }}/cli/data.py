@@ -3,6 +3,12 @@
 from ..utils.errors import ColumnsGone, GateRefused, UsageError
 from .command import Options, Project, Result, argument, command
 
+TYPE_CHECKING = False  # as in command.py
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+    from ..utils.config import Data
+
 
 @command(
     "data ingest",
@@ -109,7 +115,18 @@ def adopt(options: Options, project: Project) -> Result:
     from ..utils.paths import PACKAGE
 
     schema_file = PACKAGE / "preprocessing" / "schema.py"
-    before = {file: file.read_bytes() for file in (schema_file, CONFIG_FILE) if file.exists()}
+    kept = project.settings.var / "before-adopt" / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    ingested = ""
+
+    def take_in(schema: "pa.DataFrameSchema", data: "Data") -> None:
+        nonlocal ingested
+        project.schema = schema
+        project.settings = project.settings.model_copy(update={"data": data})
+        ingested, _, _ = ingest(Options(source=None, name=None), project)
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in (schema_file, CONFIG_FILE):
+            (kept / file.name).write_bytes(file.read_bytes())
+
     adopted = adopt(
         Path(options.file),
         options.target,
@@ -118,21 +135,12 @@ def adopt(options: Options, project: Project) -> Result:
         options.group,
         schema_file=schema_file,
         config_file=CONFIG_FILE,
+        accept=take_in,
     )
     lines = [f"{options.file}: {adopted.task} of {options.target}"]
     lines += [f"  {role:9} {declared}" for _, role, declared in adopted.columns]
     lines += ["Look at these:", *(f"  {note}" for note in adopted.notes)] if adopted.notes else []
-    try:
-        text, _, _ = ingest(Options(source=None, name=None), project)
-    except BaseException:
-        for file, content in before.items():
-            file.write_bytes(content)
-        raise
-    kept = project.settings.var / "before-adopt" / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    kept.mkdir(parents=True, exist_ok=True)
-    for file, content in before.items():
-        (kept / file.name).write_bytes(content)
-    lines += [text, f"The former schema.py and config.toml are in {kept}", "Next: make train"]
+    lines += [ingested, f"The former schema.py and config.toml are in {kept}", "Next: make train"]
     return "\n".join(lines), vars(adopted), 0
 
 

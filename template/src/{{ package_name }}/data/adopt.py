@@ -1,11 +1,13 @@
 """From a file to a project's schema and settings, with notes on what a person should look at."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
@@ -51,10 +53,12 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     *,
     schema_file: Path,
     config_file: Path,
+    accept: Callable[[pa.DataFrameSchema, Data], None] = lambda *_: None,
 ) -> Adopted:
     """Declare the columns of a CSV or Parquet file, so that the project trains on it.
 
-    Writes the schema, and `[data]` and an empty list of rules to the settings: both or none.
+    Writes the schema, and `[data]` and an empty list of rules to the settings, unless `accept`,
+    which gets what they will say, raises an error.
 
     UsageError where the file can't be read, a column can't play its role, or nothing is to learn.
     """
@@ -103,8 +107,11 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     exclude = [name for name in names if part[name] == "excluded"] or None
     settings = {"task": task, "target": target, "key": key, "group": group, "time": time}
     write_settings(config, {**settings, "exclude": exclude}, {table: source})
-    lines = column_lines(rows, part, task)
+    lines = column_lines(rows.dropna(subset=target), part, task)
     schema = schema_text(table, lines, schema_file)
+    module: dict[str, Any] = {"__name__": "adopted"}
+    exec(schema, module)  # noqa: S102 - the text from above
+    accept(module["Rows"].to_schema(), Data.model_validate(config["data"].unwrap()))
     _write({schema_file: schema, config_file: tomlkit.dumps(config)})
     columns = list(zip(names, part.values(), lines, strict=True))
     return Adopted(table, source, len(rows), task, columns, notes)
@@ -228,12 +235,15 @@ def _gives_away(values: pd.Series, target: pd.Series, task: str) -> bool:
 
 
 def _write(texts: dict[Path, str]) -> None:
-    """Write all files or none."""
-    before = {file: file.read_bytes() for file in texts if file.exists()}
+    """Put the texts in the place of the files."""
+    fresh = {file: file.with_name(f".{file.name}.new") for file in texts}
     try:
         for file, text in texts.items():
-            file.write_text(text, encoding="utf-8")
+            fresh[file].write_text(text, encoding="utf-8")
+        for file in texts:
+            fresh[file].replace(file)
     except OSError as error:
-        for file, old in before.items():
-            file.write_bytes(old)
         raise UsageError(f"Nothing was adopted, as a file can't be written: {error}") from None
+    finally:
+        for file in fresh.values():
+            file.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ FOREIGN = {
     b"\xff\xfe": "UTF-16 text. Convert it, as in: iconv -f utf-16 -t utf-8 OLD.csv > NEW.csv",
     b"\x1f\x8b": "compressed. Unpack it, as in: gunzip -c OLD > NEW.csv",
     b"PK\x03\x04": "an Excel file or zip archive. Save the sheet as CSV, or unpack it.",
+    b"\xd0\xcf\x11\xe0": "an old Excel file. Save the sheet as CSV.",
     b"PAR1": "Parquet: name it .parquet.",
 }
 """What other files begin with, and what to do with them."""
@@ -110,11 +111,14 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
 def _explained(source: str, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-        mend = "iconv -f latin1 -t utf-8 OLD.csv > NEW.csv"
+        mend = "iconv -f cp1252 -t utf-8 OLD.csv > NEW.csv"
         return f"{source} is no UTF-8 text. Convert it, as in: {mend}"
     said = f"{without_password(source)} can't be read: {str(error).splitlines()[0]}"
-    driver = ". For PostgreSQL: uv add 'psycopg[binary]'"
-    return said + driver if isinstance(error, ImportError) else said
+    if isinstance(error, ImportError):
+        said += ". For PostgreSQL: uv add 'psycopg[binary]'"
+    if "CSV parse error" in said:
+        said += ". The first line must name the columns, and each other have as many values."
+    return said
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -127,7 +131,8 @@ def _refuse_foreign(path: Path) -> None:
 
 def _refuse_twins(source: str, names: list[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{source} has more than one column called {', '.join(twice)}.")
+        called = ", ".join(name or "(no name)" for name in twice[:5])
+        raise UsageError(f"{source} has more than one column called {called}.")
 
 
 def _delta_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
