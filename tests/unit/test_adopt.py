@@ -320,6 +320,8 @@ def test_adopting_twice_changes_nothing(project: Project, csv: Callable[..., Pat
     once = project.files()
     project.adopt(file, "label")
     assert project.files() == once
+    (project.root / "split-rows.json").touch()
+    assert said(project.adopt(file, "label"), "split-rows.json keeps the cuts", "delete it")
 
 
 def test_the_table_has_a_name_that_is_safe(project: Project, csv: Callable[..., Path]) -> None:

@@ -16,7 +16,7 @@ from ..utils.errors import UsageError
 from ..utils.paths import project_root
 from .columns import ADDED
 from .declare import column_lines, schema_text, write_settings
-from .infer import infer, is_amounts, is_id, is_names
+from .infer import ROWS_PER_TEXT, infer, is_amounts, is_id, is_names
 from .sources import read_table
 from .validation import nullable_type
 
@@ -102,6 +102,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
     table = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")[:60]
     table = table if table[:1].isalpha() else f"table_{table}".strip("_")
+    if (cuts := config_file.with_name(f"split-{table}.json")).exists():
+        notes.append(f"{cuts} keeps the cuts of the split: delete it if these rows are others.")
     path, root = file.resolve(), project_root().resolve()
     source = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
     exclude = [name for name in names if part[name] == "excluded"] or None
@@ -163,7 +165,8 @@ def _settle_target(rows: pd.DataFrame, target: str, now: dict[str, Any], notes: 
         raise UsageError(f"The target {target!r}: {said}.")
     number = values.dtype in ("Int64", "float64")
     task = "regression" if number else "classification"
-    if number and distinct <= CLASSES and (values % 1 == 0).all():
+    few = distinct <= min(CLASSES, len(values) // ROWS_PER_TEXT)
+    if number and few and (values % 1 == 0).all():
         task = now.get("task", "classification")
         notes.append(
             f"{target} has {distinct} different whole numbers, which can be classes or amounts: "

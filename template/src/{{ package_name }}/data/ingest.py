@@ -122,6 +122,8 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
         if twice := ", ".join((set(table) & set(joined)) - set(settings.data.key)):
             raise UsageError(f"{twice}: in {name!r} and in another source; keep it in one of them.")
         joined = table if joined.columns.empty else joined.merge(table, on=settings.data.key)
+    if joined.empty:
+        raise UsageError(f"No row has its key in all of {', '.join(versions)}: are they alike?")
     if absent := [column for column in schema.columns if column not in joined]:
         raise UsageError(f"No table has {', '.join(absent)} of schema.py: run `make data`.")
     frame, reasons = conform(joined, schema)
