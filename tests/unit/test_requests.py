@@ -55,6 +55,8 @@ def test_every_check_of_the_schema_holds_at_the_door(checked: str) -> None:
         service._checked(json.dumps({"rows": [ROW, ROW | {checked: CHECKS[checked][2]}]}).encode())
     assert refused.value.code == 422
     assert checked in str(refused.value.detail)
+    with pytest.raises(Refusal, match="422"):
+        service._checked(json.dumps({"rows": [ROW], "version": 3}).encode())
 
 
 ODD: dict[str, tuple[list[str], list[str]]] = {

@@ -41,11 +41,7 @@ class Scored:
 
 
 def score_file(
-    source: str,
-    output: Path,
-    scorer: Scorer,
-    schema: pa.DataFrameSchema,
-    chunk_rows: int,
+    source: str, output: Path, scorer: Scorer, schema: pa.DataFrameSchema, chunk_rows: int
 ) -> Scored:
     """Score every row of `source` into `output`.
 

@@ -56,23 +56,16 @@ def replay(client: MlflowClient, settings: Settings, journal: Journal, name: str
     for column in columns.of("date"):
         values[column] = [one and datetime.fromisoformat(one) for one in values[column]]
     made = scorer.answer(to_arrays(values, columns))
-    then = _told(json.loads(entry.prediction), json.loads(entry.probabilities or "{}"))
     [shares] = made.shares(scorer.names)
-    now = _told(made.labels[0], shares or {})
-    differences = [
-        Difference(what, then.get(what), value)
-        for what, value in now.items()
-        if not _same(then.get(what), value)
-    ]
+    prediction, before = json.loads(entry.prediction), json.loads(entry.probabilities or "{}")
+    pairs = {"prediction": (prediction, made.labels[0])}
+    for label, share in (shares or {}).items():
+        pairs[f"probability of {label}"] = before.get(label), share
+    differences = [Difference(what, *pair) for what, pair in pairs.items() if not _same(*pair)]
     verdict = "different" if differences else "identical"
     return Replayed(
-        verdict, differences, entry.version, entry.runtime, entry.time, inputs, then["prediction"]
+        verdict, differences, entry.version, entry.runtime, entry.time, inputs, prediction
     )
-
-
-def _told(prediction: Any, shares: dict[str, float]) -> dict[str, Any]:
-    told = {f"probability of {label}": share for label, share in shares.items()}
-    return {"prediction": prediction} | told
 
 
 def _same(then: Any, now: Any) -> bool:

@@ -41,8 +41,6 @@ TYPES: dict[str, Any] = {
 }
 NUMBER = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 WHOLE = Annotated[int, Strict(), Field(ge=-(2**63), le=2**63 - 1)]
-
-
 LIMITS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
 """The checks that the request model makes, of numbers; `screen` makes every other one."""
 
@@ -50,6 +48,7 @@ LIMITS = {"greater_than_or_equal_to", "less_than_or_equal_to"}
 class Rows(BaseModel):
     """Rows to be answered; a single row may also be sent by itself."""
 
+    model_config = {"extra": "forbid"}
     rows: list[Any]
 
     @model_validator(mode="before")
