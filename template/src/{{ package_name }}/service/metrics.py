@@ -5,7 +5,7 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import chain, compress, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -112,12 +112,13 @@ class Metrics:
         self.figure("predictions", version, assigned, scorer.runtime).inc(int(finite.sum()))
         if not finite.all():
             self.figure("not_finite_answers", version).inc(int((~finite).sum()))
-        answers = list(chain.from_iterable(one.made.labels for one in batches))
+        labels = chain.from_iterable(one.made.labels for one in batches)
+        answers = list(compress(labels, finite))  # a sum never gets over what is not finite
         shares = [one.made.probabilities for one in batches if one.made.probabilities is not None]
         if shares:
             for label, count in Tally(answers).items():
                 self.figure("predicted_labels", version, label_text(label)).inc(count)
-            answers = np.concatenate(shares).max(axis=1).tolist()
+            answers = np.concatenate(shares)[finite].max(axis=1).tolist()
         _observe(self.figure("predicted_values", version), answers)
         values = [one.values for one in batches]
         for name in values[0]:
