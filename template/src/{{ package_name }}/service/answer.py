@@ -5,6 +5,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -87,9 +88,8 @@ class Answerer:
     def _answered(self, requests: Sequence[list[Row]]) -> list[Told | Exception]:
         now = self.versions.now
         asked = [[self._asked(row, now) for row in rows] for rows in requests]
-        every = [one for rows in asked for one in rows]
         groups: dict[str, list[Asked]] = defaultdict(list)
-        for one in every:
+        for one in chain.from_iterable(asked):
             groups[one.assigned].append(one)
         if self.settings.shadow and CHAMPION in groups:
             groups[SHADOW] = [one._replace(id=f"{one.id}s") for one in groups[CHAMPION]]

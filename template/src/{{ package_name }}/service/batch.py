@@ -36,7 +36,7 @@ class Scored:
     output: str
     rejects: str | None
     """Where the rejected rows are, with the reason of each."""
-    tally: Tally | None = field(default=None, repr=False, compare=False)
+    tally: Tally = field(repr=False, compare=False)
     """The inputs and answers as counts, for monitoring."""
 
 

@@ -59,10 +59,8 @@ def count(scorer: Scorer, rows: pd.DataFrame, made: Predictions) -> Tally:
     return _count(scorer.artifact.profile, scorer.version, rows, made)
 
 
-def keep(settings: Settings, tally: Tally | None) -> None:
+def keep(settings: Settings, tally: Tally) -> None:
     """Write the counts of a batch run under `var/batches`."""
-    if tally is None:
-        return
     folder = settings.var / "batches"
     folder.mkdir(parents=True, exist_ok=True)
     name = int(tally.time * 1e9)
