@@ -83,7 +83,7 @@ def walk(repository: str, place: Path, env: dict[str, str]) -> Iterator[Step]:
 def plain(said: str, home: Path) -> str:
     """Return the last lines as a terminal shows them in the end."""
     said = re.sub(r"\x1b\[[\d;]*m", "", said.strip())
-    said = re.sub(r"^.*\.\.(Passed|Skipped)\n?", "", said, flags=re.MULTILINE)
+    said = re.sub(r"^.*\.\..*(Passed|Skipped)\n?", "", said, flags=re.MULTILINE)
     lines = [line.rpartition("\r")[2].rstrip() for line in said.splitlines()]
     text = "\n".join(["[...]", *lines[-LINES:]] if len(lines) > LINES else lines)
     return text.replace(str(home), "~")
@@ -124,8 +124,8 @@ def main() -> None:
         text = [
             "# A newcomer's first hour",
             "What was typed, from the README and from [the tutorial](first-project.md), in a clean "
-            "clone\nand an empty home, and what was seen: its last lines, without gates that passed. By "
-            f"`docs/tutorial/walk.py`\non two cores: {total:.1f} minutes of waiting in all. The "
+            "clone\nand an empty home, and what was seen: its last lines, without gates that passed. Written "
+            f"by\n`docs/tutorial/walk.py` on two cores: {total:.1f} minutes of waiting in all. The "
             "machine has Python, make, git with a user's\nname, and nothing else; uv is the one "
             "that `make demo` fetched into the clone's `.tools`.",
         ]
