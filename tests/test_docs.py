@@ -72,7 +72,7 @@ def test_every_gate_has_its_section() -> None:
     assert [name for name in named if f"### {name}\n" not in GATES] == []
     assert [hook["id"] for hook in hooks[0]["hooks"] if f"`{hook['id']}`" not in said] == []
     for section in re.split(r"^### ", GATES, flags=re.MULTILINE)[1:]:
-        for part in ("Stops", "Idea", "Satisfy", "Off"):
+        for part in ("Stops", "Idea", "Satisfy"):
             assert f"- **{part}:**" in section, f"{section.splitlines()[0]} lacks {part}"
 
 

@@ -124,10 +124,11 @@ def main() -> None:
         text = [
             "# A newcomer's first hour",
             "What was typed, from the README and from [the tutorial](first-project.md), in a clean "
-            "clone\nand an empty home, and what was seen: its last lines, without gates that passed. Written "
-            f"by\n`docs/tutorial/walk.py` on two cores: {total:.1f} minutes of waiting in all. The "
-            "machine has Python, make, git with a user's\nname, and nothing else; uv is the one "
-            "that `make demo` fetched into the clone's `.tools`.",
+            "clone\nand an empty home, and what was seen: its last lines, without gates that "
+            "passed. Written by\n`docs/tutorial/walk.py` on two cores: "
+            f"{total:.1f} minutes of waiting in all. The machine has Python, make, git with a "
+            "user's\nname, and nothing else; uv is the one that `make demo` fetched into the "
+            "clone's `.tools`.",
         ]
         for step in steps:
             commands = step.commands.replace(str(home), "~").replace(str(ROOT), REPOSITORY)
