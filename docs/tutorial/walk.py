@@ -126,8 +126,8 @@ def main() -> None:
             "What was typed, from the README and from [the tutorial](first-project.md), in a clean "
             "clone\nand an empty home, and what was seen: its last lines, without gates that "
             "passed. Written by\n`docs/tutorial/walk.py` on two cores: "
-            f"{total:.1f} minutes of waiting in all. The machine has Python, make, git with a "
-            "user's\nname, and nothing else; uv is the one that `make demo` fetched into the "
+            f"{total:.1f} minutes of waiting in all.\nThe machine has Python, make, git with a "
+            "user's name, and nothing else; uv is the one that\n`make demo` fetched into the "
             "clone's `.tools`.",
         ]
         for step in steps:
