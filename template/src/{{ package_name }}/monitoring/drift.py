@@ -74,9 +74,9 @@ def judge(shifts: list[Shift]) -> list[Shift]:
 def own_share(tables: list[np.ndarray]) -> float:
     """Return which share of the rows tells something of its own, from 0 to 1.
 
-    `tables` holds for each column the counts of runs, shape (n_runs, n_bins). Runs on other rows
-    differ by chance, as chi-squared says. Where they differ by less, they hold one another's rows,
-    and all together tell what fewer rows would (design effect: Kish, Survey Sampling, 1965).
+    `tables` holds for each column the counts of runs, shape (n_runs, n_bins). Runs that differ by
+    less than by chance hold one another's rows, and tell what fewer would (design effect: Kish,
+    Survey Sampling, 1965).
     """
     found = [stats.chi2_contingency(one[:, one.any(axis=0)], correction=False) for one in tables]
     spread, free = sum(one.statistic for one in found), sum(one.dof for one in found)

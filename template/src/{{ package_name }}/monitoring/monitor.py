@@ -159,10 +159,8 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
 def _check_names(rules: Monitoring, profile: Profile, version: int) -> None:
     for name in [*rules.columns, *rules.expected_to_move]:
         if name not in profile.columns:
-            raise UsageError(
-                f"config.toml: [monitoring] names {name!r}, which is no input of version {version} "
-                f"that can drift. These are: {', '.join(profile.columns)}."
-            )
+            known = f"those of version {version} that can drift: {', '.join(profile.columns)}"
+            raise UsageError(f"config.toml: [monitoring] names {name!r}, none of {known}.")
 
 
 def _by_day(durations: pd.DataFrame) -> list[dict[str, Any]]:

@@ -359,8 +359,6 @@ def _explain(detail: Any) -> str:
     origin = " and ".join(names) or "config.toml"
     if detail["type"] == "extra_forbidden":
         return f"{origin}: {place} is no known setting."
-    if detail["type"] == "missing":
-        return f"config.toml: {place} is missing."
     if isinstance(detail["input"], dict):  # a whole section, which may hold a password
         return f"{origin}: {place}: {said}."
     if names and detail["type"] in {"list_type", "dict_type", "model_type"}:
