@@ -90,12 +90,9 @@ def answer(  # noqa: PLR0913, PLR0917 - the driver binds all but the last
 def _keep(rows: pyarrow.Table, folder: Path | None) -> bytes | str:
     path = str(folder / secrets.token_hex(8)) if folder else ""
     sink = pyarrow.OSFile(path, "wb") if folder else pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_stream(sink, rows.schema) as stream:
+    with sink, pyarrow.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_table(rows)
-    if not folder:
-        return bytes(sink.getvalue())
-    sink.close()
-    return path
+    return path if folder else bytes(sink.getvalue())
 
 
 def read(pieces: list[Fragment], scan: dict[str, Any], numbers: Batches) -> Batches:
