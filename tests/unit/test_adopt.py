@@ -321,7 +321,7 @@ def test_adopting_twice_changes_nothing(project: Project, csv: Callable[..., Pat
     project.adopt(file, "label")
     assert project.files() == once
     (project.root / "split-rows.json").touch()
-    assert said(project.adopt(file, "label"), "split-rows.json keeps the cuts", "delete it")
+    assert said(project.adopt(file, "label"), "split-rows.json keeps the split", "delete it")
 
 
 def test_the_table_has_a_name_that_is_safe(project: Project, csv: Callable[..., Path]) -> None:

@@ -267,21 +267,9 @@ def test_no_texts_as_other_libraries_may_hand_them_over() -> None:
     assert fingerprint(pa.table({"x": bare})) == fingerprint(pa.table({"x": bare.cast("string")}))
 
 
-@pytest.mark.parametrize("values", [[1, "one"], [{"a": 1}, 2], [object()]])
-def test_mixed_columns_are_refused_with_their_name(values: list[object]) -> None:
-    with pytest.raises(UsageError, match=r"^A column must hold values of one type: .*mixed_up"):
-        fingerprint(pd.DataFrame({"mixed_up": pd.Series(values, dtype=object)}))
-
-
 def test_wrong_use_is_told() -> None:
-    prints = [fingerprint(pa.table(columns)) for columns in ({"a": [1]}, {"b": [1]}, {"a": ["1"]})]
-    for other, message in [
-        (prints[1], "Pieces of one table must all have a, b."),
-        (prints[2], "In one piece of the table a is integer, in another text."),
-    ]:
-        with pytest.raises(UsageError) as caught:
-            merge(prints[0], other)
-        assert str(caught.value) == message
+    with pytest.raises(UsageError, match="In one piece of the table a is integer, in another text"):
+        merge(*(fingerprint(pa.table({"a": values})) for values in ([1], ["1"])))
     for text in ("", "[]", "{}", '{"format": 99}', '{"format": 1, "columns": {"a": 1}}'):
         with pytest.raises(UsageError) as caught:
             Fingerprint.from_json(text)

@@ -3,12 +3,6 @@
 from ..utils.errors import ColumnsGone, GateRefused, UsageError
 from .command import Options, Project, Result, argument, command
 
-TYPE_CHECKING = False  # as in command.py
-if TYPE_CHECKING:
-    import pandera.pandas as pa
-
-    from ..utils.config import Data
-
 
 @command(
     "data ingest",
@@ -110,15 +104,17 @@ def adopt(options: Options, project: Project) -> Result:
     from datetime import datetime
     from pathlib import Path
 
+    import pandera.pandas as pa
+
     from ..data.adopt import adopt
-    from ..utils.config import CONFIG_FILE
+    from ..utils.config import CONFIG_FILE, Data
     from ..utils.paths import PACKAGE
 
     schema_file = PACKAGE / "preprocessing" / "schema.py"
     kept = project.settings.var / "before-adopt" / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     ingested = ""
 
-    def take_in(schema: "pa.DataFrameSchema", data: "Data") -> None:
+    def take_in(schema: pa.DataFrameSchema, data: Data) -> None:
         nonlocal ingested
         project.schema = schema
         project.settings = project.settings.model_copy(update={"data": data})

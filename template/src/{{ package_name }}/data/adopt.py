@@ -102,10 +102,9 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
 
     table = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")[:60]
     table = table if table[:1].isalpha() else f"table_{table}".strip("_")
-    if (cuts := config_file.with_name(f"split-{table}.json")).exists():
-        notes.append(f"{cuts} keeps the cuts of the split: delete it if these rows are others.")
-    path, root = file.resolve(), project_root().resolve()
-    source = (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    kept = config_file.parent.glob(f"split-{table}.json")
+    notes += [f"{cuts} keeps the split's cuts: delete it if these rows are others" for cuts in kept]
+    source = file.resolve().as_posix().removeprefix(f"{project_root().resolve().as_posix()}/")
     exclude = [name for name in names if part[name] == "excluded"] or None
     settings = {"task": task, "target": target, "key": key, "group": group, "time": time}
     write_settings(config, {**settings, "exclude": exclude}, {table: source})

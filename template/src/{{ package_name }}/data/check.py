@@ -15,16 +15,11 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     """Return the fingerprint of a source, or of a table of the project, which has them in `root`.
 
     A source is a `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json`
-    file that holds a saved fingerprint. The schema gives the columns of a CSV file their types;
-    other sources bring their own.
-
-    UsageError where it is not there, or can't be read.
+    file that holds a saved fingerprint. The schema gives the columns of a CSV file their types.
     """
     name, at, version = source.partition("@") if "/" not in source else ("", "", "")
     path = Path(source)
     if path.suffix.lower() == ".json":
-        if not path.is_file():
-            raise UsageError(f"{source} does not exist.")
         return Fingerprint.from_json(path.read_bytes())
     if at or (name and tables.exists(root, name)):
         if at and not version.isdigit():

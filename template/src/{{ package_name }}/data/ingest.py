@@ -99,7 +99,7 @@ def _write(
         "source": source,
         "rows": len(screened.good),
         "bad": len(screened.bad),
-        "reasons": _reasons(screened),
+        "reasons": screened.bad["reason"].value_counts().head(10).to_dict(),
     }
     more: dict[str, Any] = {"content": content.to_json(), "seconds": seconds}
     before = tables.history(root, name)[0].facts.get("rows") if tables.exists(root, name) else None
@@ -175,11 +175,6 @@ def _hint(gone: list[str], raw: pd.DataFrame, data: Data) -> str:
     return ""
 
 
-def _reasons(screened: Screened) -> dict[str, int]:
-    counts: dict[Any, int] = screened.bad["reason"].value_counts().head(10).to_dict()
-    return counts
-
-
 def _hold_against_policy(source: str, screened: Screened, data: Data) -> None:
     bad, total = len(screened.bad), len(screened.bad) + len(screened.good)
     allowed = 0 if data.bad_rows == "fail" else data.max_bad_share
@@ -188,7 +183,8 @@ def _hold_against_policy(source: str, screened: Screened, data: Data) -> None:
     broken = "break the schema"
     if data.bad_rows != "fail":
         broken = f"are bad, more than max_bad_share = {allowed:.0%} allows"
-    why = "; ".join(f"{reason} ({count})" for reason, count in [*_reasons(screened).items()][:3])
+    common = screened.bad["reason"].value_counts().head(3).items()
+    why = "; ".join(f"{reason} ({count})" for reason, count in common)
     raise GateRefused(
         f"{source}: {bad} of {total} rows {broken}, "
         f"first at row {screened.bad['row'].iloc[0]}: {why}."
