@@ -881,4 +881,7 @@ def test_nothing_is_written_where_one_file_can_not_be(
         return write(path, *args, **named)
 
     monkeypatch.setattr(Path, "write_text", full)
-    assert "No space left" in project.refuses(csv(rows_with()), "label")
+    before = project.files()
+    with pytest.raises(OSError, match="No space left"):
+        project.adopt(csv(rows_with()), "label")
+    assert project.files() == before

@@ -112,13 +112,12 @@ def adopt(options: Options, project: Project) -> Result:
 
     schema_file = PACKAGE / "preprocessing" / "schema.py"
     kept = project.settings.var / "before-adopt" / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    ingested = ""
+    ingested: list[str] = []
 
     def take_in(schema: pa.DataFrameSchema, data: Data) -> None:
-        nonlocal ingested
         project.schema = schema
         project.settings = project.settings.model_copy(update={"data": data})
-        ingested, _, _ = ingest(Options(source=None, name=None), project)
+        ingested.append(ingest(Options(source=None, name=None), project)[0])
         kept.mkdir(parents=True, exist_ok=True)
         for file in (schema_file, CONFIG_FILE):
             (kept / file.name).write_bytes(file.read_bytes())
@@ -135,8 +134,8 @@ def adopt(options: Options, project: Project) -> Result:
     )
     lines = [f"{options.file}: {adopted.task} of {options.target}"]
     lines += [f"  {role:9} {declared}" for _, role, declared in adopted.columns]
-    lines += ["Look at these:", *(f"  {note}" for note in adopted.notes)] if adopted.notes else []
-    lines += [ingested, f"The former schema.py and config.toml are in {kept}", "Next: make train"]
+    lines += ["Look at these:", *(f"  {note}" for note in adopted.notes)]
+    lines += [*ingested, f"The former schema.py and config.toml are in {kept}", "Next: make train"]
     return "\n".join(lines), vars(adopted), 0
 
 

@@ -58,9 +58,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     """Declare the columns of a CSV or Parquet file, so that the project trains on it.
 
     Writes the schema, and `[data]` and an empty list of rules to the settings, unless `accept`,
-    which gets what they will say, raises an error.
-
-    UsageError where the file can't be read, a column can't play its role, or nothing is to learn.
+    which gets what they will say, raises an error. UsageError where the file can't be read, a
+    column can't play its role, or nothing is to learn.
     """
     try:
         config = tomlkit.parse(config_file.read_text(encoding="utf-8"))
@@ -244,8 +243,6 @@ def _write(texts: dict[Path, str]) -> None:
             fresh[file].write_text(text, encoding="utf-8")
         for file in texts:
             fresh[file].replace(file)
-    except OSError as error:
-        raise UsageError(f"Nothing was adopted, as a file can't be written: {error}") from None
     finally:
         for file in fresh.values():
             file.unlink(missing_ok=True)

@@ -32,5 +32,4 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     typed, unread = conform(frame, declared)
     # A column with values of another type stays text: as missing ones they would all be alike.
     typed = typed.drop(columns={name for _, name in unread})
-    frame[typed.columns] = typed
-    return fingerprint(frame)
+    return fingerprint(frame.assign(**typed))

@@ -50,8 +50,7 @@ def column_lines(rows: pd.DataFrame, part: dict[str, str], task: str) -> list[st
 def schema_text(table: str, lines: list[str], file: Path) -> str:
     """Return the module that declares the columns, laid out by ruff where it is installed."""
     kinds = [line.partition(" = ")[0].partition(": ")[2] for line in lines]
-    text = HEAD
-    text += "from datetime import datetime\n\n" if "datetime" in kinds else ""
+    text = HEAD + ("from datetime import datetime\n\n" if "datetime" in kinds else "")
     text += "import pandas as pd\n" if set(kinds) & {"pd.Int64Dtype", "pd.BooleanDtype"} else ""
     text += "import pandera.pandas as pa\n\n\nclass Rows(pa.DataFrameModel):\n"
     text += f'    """One row of {table}: config.toml says what each column is for."""\n\n'

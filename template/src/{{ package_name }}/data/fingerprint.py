@@ -51,8 +51,6 @@ READ_AS = {
     **dict.fromkeys(["float", "float32", "halffloat"], pa.float64()),
 }
 
-Facts = dict[str, Any]
-
 
 def fingerprint(data: pd.DataFrame | pa.Table | Iterable[pa.RecordBatch]) -> Fingerprint:
     """Fingerprint a table, or the batches that make one up."""
@@ -108,7 +106,7 @@ def _mix(words: np.ndarray) -> np.ndarray:
     return hash_array(words.view(np.uint64) + np.uint64(2**63))  # 0 alone would be hashed to 0
 
 
-def _sum_up(kind: str, nulls: int, hashes: np.ndarray, facts: Facts) -> Column:
+def _sum_up(kind: str, nulls: int, hashes: np.ndarray, facts: dict[str, Any]) -> Column:
     # Where most values differ, the smallest are among the few below a low bar: far less to sort.
     bar = min(8 * SAMPLE * 2**64 // max(len(hashes), 1), 2**64 - 1)
     for part in (hashes[hashes <= np.uint64(bar)], hashes):
@@ -140,7 +138,7 @@ def _look(array: pa.Array) -> tuple[Column, np.ndarray]:
     return column, hashes
 
 
-def _read(array: pa.Array) -> tuple[np.ndarray, Facts]:
+def _read(array: pa.Array) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the hashes of values without nulls, and their statistics."""
     kind, is_type = array.type, pa.types
     if is_type.is_floating(kind):
@@ -160,14 +158,14 @@ def _read(array: pa.Array) -> tuple[np.ndarray, Facts]:
     return _texts(array)
 
 
-def _statistics(numbers: Any) -> Facts:
+def _statistics(numbers: Any) -> dict[str, Any]:
     if not len(numbers):
         return {}
     low, high = numbers.min().item(), numbers.max().item()
     return {"min": low, "max": high, "total": float(numbers.sum(dtype=np.float64))}
 
 
-def _floats(values: np.ndarray) -> tuple[np.ndarray, Facts]:
+def _floats(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     with np.errstate(all="ignore"):  # infinite and huge numbers are numbers too
         rounded = _round(values)
         whole = (np.rint(rounded) == rounded) & (np.abs(rounded) < 2.0**63)
@@ -200,7 +198,7 @@ def _decimals(values: np.ndarray) -> int:
     return DECIMALS
 
 
-def _texts(array: pa.Array) -> tuple[np.ndarray, Facts]:
+def _texts(array: pa.Array) -> tuple[np.ndarray, dict[str, Any]]:
     """Hash texts eight bytes at a time, all rows at once, straight from Arrow's memory."""
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets or bytes(8), np.int64)[array.offset :][: len(array) + 1]

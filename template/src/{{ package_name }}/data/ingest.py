@@ -119,7 +119,7 @@ def load(versions: dict[str, int], schema: pa.DataFrameSchema, settings: Setting
     joined = pd.DataFrame()
     for name, version in versions.items():
         table = tables.read(settings.tables, name, version).to_pandas(types_mapper=nullable_type)
-        if twice := ", ".join((set(table) & set(joined)) - set(settings.data.key)):
+        if twice := ", ".join(sorted({*table} & {*joined} - {*settings.data.key})):
             raise UsageError(f"{twice}: in {name!r} and in another source; keep it in one of them.")
         joined = table if joined.columns.empty else joined.merge(table, on=settings.data.key)
     if joined.empty:
@@ -180,9 +180,8 @@ def _hold_against_policy(source: str, screened: Screened, data: Data) -> None:
     allowed = 0 if data.bad_rows == "fail" else data.max_bad_share
     if not bad or (bad < total and bad / total <= allowed):
         return
-    broken = "break the schema"
-    if data.bad_rows != "fail":
-        broken = f"are bad, more than max_bad_share = {allowed:.0%} allows"
+    many = f"are bad, more than max_bad_share = {allowed:.0%} allows"
+    broken = "break the schema" if data.bad_rows == "fail" else many
     common = screened.bad["reason"].value_counts().head(3).items()
     why = "; ".join(f"{reason} ({count})" for reason, count in common)
     raise GateRefused(

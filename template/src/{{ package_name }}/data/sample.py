@@ -57,8 +57,8 @@ def _chunks(
         if value < least:
             raise UsageError(f"--{option} is {value}: it must be {least} or more.")
     for start in range(0, rows, CHUNK_ROWS):
-        whole = _chunk(schema, columns, start, np.random.default_rng([seed, start]))
-        yield whole.head(rows - start)
+        rng = np.random.default_rng([seed, start])
+        yield _chunk(schema, columns, start, rng).head(rows - start)
 
 
 def _chunk(

@@ -72,9 +72,8 @@ def exists(root: str, name: str) -> bool:
 
 def columns(root: str, name: str) -> list[str]:
     """Return the names of the newest version's columns, none where there is no table."""
-    if not exists(root, name):
-        return []
-    return [field.name for field in _open(root, name).schema().fields]
+    known = _open(root, name).schema().fields if exists(root, name) else []
+    return [field.name for field in known]
 
 
 def read(root: str, name: str, version: int | None = None) -> pa.Table:
