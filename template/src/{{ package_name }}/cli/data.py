@@ -116,7 +116,9 @@ def adopt(options: Options, project: Project) -> Result:
 
     def take_in(schema: pa.DataFrameSchema, data: Data) -> None:
         project.schema = schema
-        project.settings = project.settings.model_copy(update={"data": data})
+        policy = project.settings.data.model_dump(include={"bad_rows", "max_bad_share"})
+        now = data.model_copy(update=policy)  # as the environment has it
+        project.settings = project.settings.model_copy(update={"data": now})
         ingested.append(ingest(Options(source=None, name=None), project)[0])
         kept.mkdir(parents=True, exist_ok=True)
         for file in (schema_file, CONFIG_FILE):

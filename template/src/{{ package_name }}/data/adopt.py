@@ -26,8 +26,8 @@ CLASSES = 20
 MOST_BAD = Data.model_fields["max_bad_share"].default
 ROWS_PER_VALUE = 10
 """What fewer rows each say of another column may be chance."""
-NO_NAME = r"\s*$|__index_level_0__$"
-NO_TYPE = "(large_|fixed_size_)?(list|binary)|struct|map|duration"
+NO_NAME = re.compile(r"\s*$|__index_level_0__$")
+NO_TYPE = re.compile("(large_|fixed_size_)?(list|binary)|struct|map|duration")
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,7 @@ def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
     table = read_table(str(file))
     if table.num_rows < FEWEST_ROWS:
         raise UsageError(f"{file} holds {table.num_rows} rows; at least {FEWEST_ROWS} are needed.")
-    odd = [
-        column.name
-        for column in table.schema
-        if re.match(NO_NAME, column.name) or re.match(NO_TYPE, str(column.type))
-    ]
+    odd = [x.name for x in table.schema if NO_NAME.match(x.name) or NO_TYPE.match(str(x.type))]
     if odd:
         notes.append(f"Left out, as they have no name or no single value per row: {odd}.")
     if taken := [name for name in table.column_names if name in ADDED]:
