@@ -173,7 +173,7 @@ def test_a_broken_store_is_one_clear_message(trained: Project) -> None:
 
 
 def test_without_a_model_every_command_says_what_to_do(project: Project, samples: Path) -> None:
-    for command in (["predict", samples / "rows.csv", "out.csv"], ["rollback"], ["serve"]):
+    for command in (["predict", samples / "rows.csv", "out.csv"], ["serve"]):
         assert "no champion yet: run `make train`" in project.cli(*command, code=2).stderr
     assert "No model is registered yet: run `make train`" in project.cli("promote", code=2).stderr
     assert "Version 7 is not registered" in project.cli("promote", "7", code=2).stderr

@@ -107,8 +107,7 @@ def rollback(_: Options, project: Project) -> Result:
     from ..training.promotion import rollback
 
     decision = rollback(project.client, project.settings)
-    text = f"Version {decision.champion} is the champion again; {decision.previous} was."
-    return text, vars(decision), 0
+    return f"Version {decision.champion} is the champion again.", vars(decision), 0
 
 
 @command("reproduce", argument("run", metavar="RUN"))

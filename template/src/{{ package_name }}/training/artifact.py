@@ -151,7 +151,8 @@ def open_artifact(
         worst = np.abs(given - wanted).max() if alike else "another shape"
         raise GateRefused(
             f"Golden sample gate: the model answers otherwise than at training (by up to {worst}). "
-            "A step of preprocessing/, a rule or what runs them has changed since; train anew."
+            "A step of preprocessing/, a rule or what runs them draws at random, or has changed "
+            "since; train anew."
         )
     profile = Profile.model_validate_json((extras / PROFILE).read_text())
     return Artifact(about, golden, profile, answer, expected)

@@ -63,9 +63,9 @@ def rollback(client: MlflowClient, settings: Settings) -> Decision:
     UsageError where there is no previous champion.
     """
     with registry.switching(settings):
-        champion = registry.champion(client)
+        champion = registry.alias(client, registry.CHAMPION)  # none, where somebody deleted it
         previous = registry.alias(client, registry.PREVIOUS)
-        if previous is None or previous.version == champion.version:
+        if previous is None or previous == champion:
             raise UsageError("There is no previous champion to go back to: promote a version.")
         registry.fetch(previous, settings)
         registry.switch(client, previous, champion)

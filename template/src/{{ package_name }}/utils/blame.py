@@ -15,6 +15,7 @@ HINTS = {
     "(SimpleImputer in the place of passthrough), or take a model that knows them.",
     "window shape": "A number among the inputs has no value in any training row: name it in "
     "[data] exclude, or ingest rows that have it.",
+    "__sklearn_tags__": "Let it inherit from ClassifierMixin or RegressorMixin, and BaseEstimator.",
     "'predict_proba'": "The model gives no probabilities: put CalibratedClassifierCV around it.",
     "": "Mend it in estimators/ or preprocessing/.",
 }
