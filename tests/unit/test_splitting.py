@@ -581,12 +581,6 @@ def test_folds_are_stable_even_and_keep_entities_together() -> None:
         for f in (frame, frame.assign(label="no"))
     ]
     assert (unkeyed[0] == unkeyed[1]).all()
-    for rows in (3, 6):
-        with pytest.raises(UsageError) as caught:
-            folds(frame.head(rows), **options)
-        assert str(caught.value) == (
-            f"{rows} rows are too few, or too alike, for 4 folds: lower folds in [split]"
-        )
 
 
 def test_leaks_name_the_entity_and_both_sides() -> None:

@@ -90,14 +90,9 @@ def to_masks(pipeline: Pipeline, graph: bytes, golden: pd.DataFrame) -> bytes | 
         return None
     whole = Extractor(shape_inference.infer_shapes(load_model_from_string(graph)))
     trees = [node for node in whole.graph.node if node.op_type == "TreeEnsembleRegressor"][-1]
-    asked, answered = (
-        [end.name for end in ends] for ends in (whole.graph.input, whole.graph.output)
-    )
+    asked, last = [end.name for end in whole.graph.input], [whole.graph.output[-1].name]
     made["base"] = np.ravel(model._baseline_prediction)
-    for name, ends in {
-        "before": (asked, trees.input),
-        "after": (trees.output, answered[-1:]),
-    }.items():
+    for name, ends in {"before": (asked, trees.input), "after": (trees.output, last)}.items():
         part = whole.extract_model(*ends).SerializeToString()
         made[name] = np.frombuffer(part, "uint8")
     stream = io.BytesIO()

@@ -89,11 +89,6 @@ def folds(
     """
     keys = _keys(frame, [group] if group else key, target)
     fold = buckets(hash_keys(keys, f"{settings.seed}/folds")) * settings.folds // RESOLUTION
-    if len(np.unique(fold)) < settings.folds:
-        raise UsageError(
-            f"{len(frame)} rows are too few, or too alike, for {settings.folds} folds: "
-            "lower folds in [split]"
-        )
     return fold.astype(np.int64)
 
 
