@@ -1,6 +1,7 @@
 """Mistakes in features, model and rules: each is told in one line that names what to mend."""
 
 import inspect
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from slipway_template.cli import main as cli
@@ -197,3 +198,9 @@ def numbers(columns: Any) -> ColumnTransformer:
 def test_steps_are_timed_however_they_name_their_columns(made: Any, steps: set[str]) -> None:
     estimator = SimpleNamespace(pipeline_=SimpleNamespace(named_steps={"features": made.fit(ROWS)}))
     assert time_features(estimator, ROWS).keys() == steps
+
+
+def test_a_call_on_few_rows_is_not_taken_for_the_cost_of_a_row() -> None:
+    slow = FunctionTransformer(lambda rows: time.sleep(0.01) or rows).fit(ROWS)
+    estimator = SimpleNamespace(pipeline_=SimpleNamespace(named_steps={"features": slow}))
+    assert time_features(estimator, ROWS.head(20))["features"] < 60
