@@ -119,6 +119,11 @@ def test_a_stack_which_answers_only_once_it_is_fitted_is_taken(
         ),
         ("import nowhere", "No module named 'nowhere' (estimators/model.py, line 1). `uv sync`"),
         ("from ..training.train import nothing", "cannot import name 'nothing'"),
+        (
+            "import pandera.pandas as pa\nclass Rows(pa.DataFrameModel):\n    a: bool = 3\n"
+            "Rows.to_schema()",
+            "preprocessing/schema.py failed: 'a' can only be assigned a 'Field'",
+        ),
         ("open('nowhere')", "directory: 'nowhere' (estimators/model.py, line 1)"),
     ],
 )

@@ -29,6 +29,7 @@ FOREIGN = {
     "pandas.errors": ("DatabaseError", "The database"),
     "sqlite3": ("DatabaseError", "The database"),
     "deltalake.exceptions": ("DeltaError", "Delta Lake"),
+    "pandera.errors": ("SchemaInitError", "preprocessing/schema.py"),
 }
 """By module: errors that the world around causes, and whose they are."""
 
@@ -87,13 +88,12 @@ def _run(options: Options) -> Result:
 
 def _explain(error: Exception, command: str) -> str | None:
     """Say what stopped a command; None where only a traceback tells it."""
-    said = str(error).strip()
+    said, where = str(error).strip(), place(error)
     for module, (kind, whose) in FOREIGN.items():
         if isinstance(error, getattr(sys.modules.get(module), kind, ())):
-            return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}"
+            return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}{where}"
     if isinstance(error, Stop):
         return said
-    where = place(error)
     if isinstance(error, OSError):  # those of object stores come in coloured lines
         return " ".join(re.sub(r"\x1b\[\d*m|↳", " ", said).split()) + where
     name = str(getattr(error, "name", "")).partition(".")[0]
