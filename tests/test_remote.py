@@ -105,7 +105,7 @@ def refused(project: Project, platform: str, code: int = 2, **env: str) -> str:
 
 def test_another_platform_is_an_update_away(kubernetes: Project) -> None:
     said = refused(kubernetes, "sagemaker")
-    assert "uvx copier update --data remote_training=sagemaker" in said
+    assert 'make update ARGS="--data remote_training=sagemaker"' in said
 
 
 # ---------------------------------------------------------------- the parts of the way round

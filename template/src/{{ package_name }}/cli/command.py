@@ -84,5 +84,5 @@ def needs(module: str, what: str, answer: str) -> None:
     """Stop where the project was made without a module that the command needs."""
     if not has(module):
         raise UsageError(
-            f"This project was made without {what}. To add it: uvx copier update --data {answer}"
+            f'This project was made without {what}. To add it: make update ARGS="--data {answer}"'
         )

@@ -4,10 +4,11 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
+from scipy import stats
 
 from ..data.profile import ANSWER, LABEL, TARGET, Profile
 from ..service.tally import Tally
-from .drift import own_share
+from .drift import LEVEL, own_share
 
 
 class Window:
@@ -37,6 +38,13 @@ class Window:
         """Return the share of rows in each bin, now and in training."""
         counts, usual = self.counts[name], np.asarray(self.reference[name].counts)
         return counts / max(int(counts.sum()), 1), usual / max(int(usual.sum()), 1)
+
+    def grown(self, name: str, part: int, allowed: float) -> bool:
+        """Return whether a bin's share is larger by more than is allowed, and than by chance."""
+        share, usual = (float(one[part]) for one in self.shares(name))
+        rows = round(self.counts[name].sum())
+        chance = stats.binom.sf(round(share * rows) - 1, rows, usual)
+        return share - usual > allowed and bool(chance < LEVEL / len(self.reference))
 
 
 def day_of(seconds: float) -> str:

@@ -68,7 +68,7 @@ def split(  # noqa: PLR0913 - the roles columns can play
         sides, cuts = _by_stratum(frame[by], h, settings, old)
     else:
         sides = _sides(buckets(h), *settings.cuts(RESOLUTION))
-    _refuse_empty(sides, settings)
+    _refuse_empty(sides, settings, manifest if old else None)
     if manifest and cuts != old:
         _write(manifest, {"made_with": made_with, "cuts": cuts})
     part = pd.Series(pd.Categorical.from_codes(sides, pd.Index(PARTS)), index=frame.index)
@@ -102,8 +102,11 @@ def _sides(h: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
     return (h < validation_below).astype(np.int8) + (h < test_below)
 
 
-def _refuse_empty(sides: np.ndarray, settings: SplitSettings) -> None:
+def _refuse_empty(sides: np.ndarray, settings: SplitSettings, kept: Path | None) -> None:
     if empty := [name for side, name in enumerate(PARTS) if not (sides == side).any()]:
+        if kept:
+            said = f"with the cuts kept in {kept}. Delete it if these rows are others"
+            raise UsageError(f"{' and '.join(empty)} would be empty {said}")
         raise UsageError(
             f"{' and '.join(empty)} would be empty: {len(sides)} rows are too few, or too alike, "
             f"for validation = {settings.validation:g} and test = {settings.test:g}. "
