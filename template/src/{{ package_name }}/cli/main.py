@@ -10,9 +10,7 @@ import sys
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 
-from ..utils.blame import place, told
 from ..utils.errors import GateRefused, Stop, UsageError
-from ..utils.paths import PACKAGE
 from .command import COMMANDS, Options, Project, Result
 
 TYPE_CHECKING = False  # as in command.py
@@ -88,6 +86,9 @@ def _run(options: Options) -> Result:
 
 def _explain(error: Exception, command: str) -> str | None:
     """Say what stopped a command; None where only a traceback tells it."""
+    from ..utils.blame import place, told
+    from ..utils.paths import PACKAGE
+
     said, where = str(error).strip(), place(error)
     for module, (kind, whose) in FOREIGN.items():
         if isinstance(error, getattr(sys.modules.get(module), kind, ())):

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from pydantic import BaseModel
 from ..data.columns import Columns, Kind
 from ..data.profile import Profile
 from ..data.validation import to_inputs
-from ..estimators import rules as own
 from ..estimators.rules import RULES
 from ..utils import environment
 from ..utils.config import Roles
@@ -33,7 +33,8 @@ from .masks import MANY, fast_runtime
 log = logging.getLogger(__name__)
 
 GOLDEN, ABOUT, PROFILE = "golden.parquet", "about.json", "profile.json"
-RULES_PY = inspect.getsource(own)  # now, since it may be edited while a training goes on
+# Now, since the file may be edited while a training goes on.
+RULES_PY = inspect.getsource(import_module("..estimators.rules", __package__))
 TOLERANCE = 1e-6
 """Answers of another processor may differ in the last digits; more is another model."""
 

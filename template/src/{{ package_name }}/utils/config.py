@@ -93,7 +93,9 @@ class SplitSettings(Section):
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test leave no rows to train")
+            raise ValueError(
+                f"validation = {self.validation:g} and test = {self.test:g} leave no rows to train"
+            )
         return self
 
     def resolve(self, group: str | None, time: str | None) -> str:
@@ -359,6 +361,8 @@ def _explain(detail: Any) -> str:
     origin = " and ".join(names) or "config.toml"
     if detail["type"] == "extra_forbidden":
         return f"{origin}: {place} is no known setting."
+    if detail["type"] == "missing":
+        return f"config.toml: {place} is missing."
     if isinstance(detail["input"], dict):  # a whole section, which may hold a password
         return f"{origin}: {place}: {said}."
     if names and detail["type"] in {"list_type", "dict_type", "model_type"}:
