@@ -20,6 +20,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 PLACE = re.compile(r"(<!-- measured by (\w+)\.py -->\n).*?(\n<!-- end -->)", re.DOTALL)
 FULL = {
     "first_hour": "",
+    "project": "",
     "splitting": "",
     "fingerprint": "",
     "seeds_gate": "",
@@ -35,6 +36,7 @@ FULL = {
 }
 QUICK = {
     "first_hour": "",
+    "project": "--sizes",
     "splitting": "--rows 20000 --rounds 1",
     "fingerprint": "--rows 20000 --rounds 1",
     "seeds_gate": "",
