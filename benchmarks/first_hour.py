@@ -26,6 +26,12 @@ def run(*command: str, cwd: Path) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
 
 
+def own_shell() -> None:
+    """Forget what the surrounding `uv run` and make say to those below them."""
+    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES"):
+        os.environ.pop(name, None)
+
+
 def seconds(work: Callable[[], None]) -> float:
     start = time.perf_counter()
     work()
@@ -55,8 +61,7 @@ def start_ratio(project: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Print one table."""
-    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):  # as in a shell of one's own
-        os.environ.pop(name, None)
+    own_shell()
     os.environ["PYTHONWARNINGS"] = "ignore"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("warm", "project"):

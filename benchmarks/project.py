@@ -12,7 +12,6 @@ import argparse
 import ast
 import io
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ import tokenize
 from collections import Counter
 from pathlib import Path
 
-from first_hour import copy, run, seconds
+from first_hour import copy, own_shell, run, seconds
 
 KINDS = {
     "least": ["delivery=batch", "ci=none"],
@@ -124,8 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", action="store_true", help="without running the tests")
     options = parser.parse_args()
-    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):  # as in a shell of one's own
-        os.environ.pop(name, None)
+    own_shell()
     found: dict[str, dict[str, str]] = {}
     rooms: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
