@@ -187,6 +187,9 @@ def test_delta_and_folders_of_parquet_are_read_without_extra_jars(
         ("ragged.csv", "out.csv", "failed: "),
         ("spoilt.parquet", "out.parquet", "spoilt.parquet can't be read: "),
         ("rows.csv", "out.delta", "end in .csv or .parquet"),
+        pytest.param(
+            "rows.csv", "no://x.csv", 'No FileSystem for scheme "no"', marks=pytest.mark.long
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_named_and_leaves_nothing(
@@ -200,8 +203,9 @@ def test_what_cannot_be_scored_is_named_and_leaves_nothing(
     with (tmp_path / "spoilt.parquet").open("r+b") as file:  # its footer stays
         file.write(b"PAR1" + b"\xff" * 400)
     before = sorted(tmp_path.iterdir())
+    where = output if "://" in output else tmp_path / output
     done = spark_project.cli(
-        "predict", tmp_path / source, tmp_path / output, "--spark", "local[1]", code=2, **HERE
+        "predict", tmp_path / source, where, "--spark", "local[1]", code=2, **HERE
     )
     assert said in done.stderr
     assert sorted(tmp_path.iterdir()) == before
