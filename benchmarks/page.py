@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-PLACE = re.compile(r"(<!-- measured by (\w+)\.py -->\n).*?(\n<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- measured by (\w+)\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 FULL = {
     "first_hour": "",
     "project": "",
@@ -73,7 +73,7 @@ def write(name: str, arguments: str, commit: str, said: str) -> None:
     when = datetime.datetime.now(datetime.UTC).date()
     python = platform.python_version()
     where = f"{when}, commit {commit}, {os.cpu_count()} cores, Python {python}"
-    text = f"`{command}` ({where})\n\n{said}"
+    text = f"`{command}` ({where})\n\n{said}\n"
     page = PAGE.read_text()
     assert f"<!-- measured by {name}.py -->" in page, f"{PAGE} has no place for {name}.py"
     PAGE.write_text(
