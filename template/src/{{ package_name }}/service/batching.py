@@ -13,6 +13,10 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
+class LateError(Exception):
+    """A request waited too long."""
+
+
 class Batcher(Generic[Asked, Answer]):
     """Collects requests and hands them on, one batch at a time.
 
@@ -42,7 +46,7 @@ class Batcher(Generic[Asked, Answer]):
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer, when the batch it was part of is through.
 
-        QueueFull where too many wait already, TimeoutError where this one waited too long.
+        QueueFull where too many wait already, LateError where this one waited too long.
         """
         if self.full:
             raise asyncio.QueueFull(f"{self.limit} requests are waiting already")
@@ -69,7 +73,7 @@ class Batcher(Generic[Asked, Answer]):
 
     def _give_up(self, future: "asyncio.Future[Answer]") -> None:
         if not future.done():
-            future.set_exception(TimeoutError(f"no answer within {self.timeout:g} s"))
+            future.set_exception(LateError(f"no answer within {self.timeout:g} s"))
 
     async def _run(self) -> None:
         """Answer batch after batch until nobody waits."""

@@ -233,7 +233,8 @@ class Journal:
         each answer, as they come in no order.
         """
         by, wanted = PREDICTIONS.c[column], frozenset(names)
-        queries = [asked := sql.select(by, PREDICTIONS.c.id)]
+        asked = sql.select(by, PREDICTIONS.c.id)
+        queries = [asked]
         if by.primary_key:
             starts = range(0, len(names), NAMES_AT_ONCE)
             queries = [asked.where(by.in_(names[one : one + NAMES_AT_ONCE])) for one in starts]

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
 from .answer import Answerer, Refusal, Told
-from .batching import Batcher
+from .batching import Batcher, LateError
 from .requests import Row, Rows, checks_all
 
 log = logging.getLogger(__name__)
@@ -120,8 +120,8 @@ class Service:
         rows = self._checked(await self._body(receive))
         try:
             return await self.batcher.ask(rows)
-        except (asyncio.QueueFull, TimeoutError) as error:
-            if isinstance(error, TimeoutError):
+        except (asyncio.QueueFull, LateError) as error:
+            if isinstance(error, LateError):
                 self.metrics.figure("timeouts", self.versions.now.champion.version).inc()
             raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
 

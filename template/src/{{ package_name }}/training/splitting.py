@@ -63,9 +63,9 @@ def split(  # noqa: PLR0913 - the roles columns can play
     has_cuts = strategy in {"time", "stratified"}
     old = cuts = _read(manifest, made_with) if manifest and has_cuts else {}
     if strategy == "time":
-        sides, cuts = _by_time(frame[by], settings, old)
+        sides, cuts = _by_time(_column(frame, by), settings, old)
     elif strategy == "stratified":
-        sides, cuts = _by_stratum(frame[by], h, settings, old)
+        sides, cuts = _by_stratum(_column(frame, by), h, settings, old)
     else:
         sides = _sides(buckets(h), *settings.cuts(RESOLUTION))
     _refuse_empty(sides, settings, manifest if old else None)
@@ -89,13 +89,24 @@ def folds(
     """
     keys = _keys(frame, [group] if group else key, target)
     fold = buckets(hash_keys(keys, f"{settings.seed}/folds")) * settings.folds // RESOLUTION
+    if len(np.unique(fold)) < settings.folds:
+        raise UsageError(
+            f"{len(frame)} rows are too few, or too alike, for {settings.folds} folds: "
+            "lower folds in [split]"
+        )
     return fold.astype(np.int64)
 
 
 def _keys(frame: pd.DataFrame, key: list[str], target: str | None) -> pd.DataFrame:
     if key:
-        return frame[key]
+        return pd.DataFrame({name: _column(frame, name) for name in key})
     return pd.DataFrame({"content": content(frame.drop(columns=target or [], errors="ignore"))})
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    if name not in frame.columns:
+        raise UsageError(f"there is no column {name!r}, only {', '.join(map(str, frame.columns))}")
+    return frame[name]
 
 
 def _sides(h: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
