@@ -157,7 +157,10 @@ def test_a_split_by_time_tells_when_training_stays_behind(project: Project) -> N
         "65% of the rows are newer than those that train, and 30% were to be: a split by time "
         f"keeps its cuts. To train on newer rows, delete {manifest}"
     ) in said(4_000)
+    first = project.json("train", "--no-promote")
     manifest.unlink()
+    assert project.json("reproduce", first["run_id"])["verdict"] == "identical"
+    assert not manifest.exists()
     assert "were to be" not in said(4_000)
 
 

@@ -24,11 +24,11 @@ from slipway_template.estimators import ruled
 from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
 from slipway_template.training.artifact import rules_digest
-from slipway_template.training.dataset import Part
+from slipway_template.training.dataset import Part, doubts
 from slipway_template.training.explain import time_features
 from slipway_template.training.pipeline import Pipeline
 from slipway_template.training.train import evaluate, fit
-from slipway_template.utils.config import Ensemble, Roles, Training
+from slipway_template.utils.config import Ensemble, Roles, SplitSettings, Training
 from slipway_template.utils.errors import GateRefused
 from slipway_template.utils.rules import apply_rules
 
@@ -47,6 +47,15 @@ def trained(monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame = ROWS, **made: 
     estimator = fit(dataset, settings)
     evaluate(estimator, dataset, "classification")
     return estimator
+
+
+def test_only_a_column_with_one_value_and_no_gap_is_called_constant() -> None:
+    rows = pd.DataFrame({"gaps": [None, 3, 3], "same": [7, 7, 7]}, dtype="Int64")
+    rows["text"] = ["a", "b", "c"]  # beside it the first row holds objects
+    columns = Columns(Roles(target="late"), dict.fromkeys(rows, "number"))
+    parts = SimpleNamespace(rows=lambda _: rows, counts={"train": 3}, strategy="key")
+    data: Any = SimpleNamespace(columns=columns, split=parts, tables={"a": SimpleNamespace(rows=3)})
+    assert [*doubts(data, SplitSettings())] == ["same is 7 in all 3 training rows"]
 
 
 class Flat(RandomForestClassifier):

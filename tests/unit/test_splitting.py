@@ -78,8 +78,9 @@ def test_hashes_are_the_same_with_and_without_duckdb(
 def divide(
     frame: pd.DataFrame, strategy: str = "key", manifest: Path | None = None, **changed: Any
 ) -> Split:
-    roles = {"key": ["id"], "group": "customer", "time": "created", "target": "label"}
-    options = {name: changed.pop(name, value) for name, value in roles.items()}
+    options = {"key": ["id"], "group": "customer", "time": "created", "target": "label"}
+    options |= {"cuts": None}
+    options = {name: changed.pop(name, value) for name, value in options.items()}
     return split(
         frame, settings=SplitSettings(strategy=strategy, **changed), manifest=manifest, **options
     )
@@ -317,6 +318,9 @@ def test_time_tests_on_the_newest_rows_and_later_rows_move_nobody(
     assert second.part.iloc[len(later) :].tolist() == first.part.tolist()
     assert set(second.part.iloc[: len(later)]) == {"test"}
     assert [path.name for path in manifest.parent.iterdir()] == ["split.json"]
+    again = divide(both, "time", tmp_path / "none.json", cuts=first.cuts)
+    assert again.part.equals(second.part)
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_stratified_has_exact_shares_and_later_rows_move_nobody(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ..utils.paths import RESOURCES
 from .evaluation import truth
 from .leaks import find_leaks
 from .record import Table
-from .splitting import Split, split
+from .splitting import Cuts, Split, split
 
 MUCH = 1.5
 """Validation and test together that are so many times larger than they were to be."""
@@ -74,8 +74,9 @@ def refuse_silence(dataset: Dataset) -> None:
 def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
     """Yield what may be meant, but makes training see less than is there."""
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
-    for name in inputs.columns[(inputs == inputs.iloc[0]).all()]:
-        yield f"{name} is {inputs[name].iloc[0]} in all {len(inputs):,} training rows"
+    for name, values in inputs.items():
+        if not values.isna().any() and (values == values.iloc[0]).all():
+            yield f"{name} is {values.iloc[0]} in all {len(inputs):,} training rows"
     counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())
     total, wanted = sum(counts.values()), settings.validation + settings.test
     if total < most:
@@ -97,9 +98,12 @@ def _manifest(tables: Iterable[str]) -> Path:
 
 
 def load_dataset(
-    settings: Settings, schema: pa.DataFrameSchema, versions: dict[str, int] | None = None
+    settings: Settings,
+    schema: pa.DataFrameSchema,
+    versions: dict[str, int] | None = None,
+    cuts: Cuts | None = None,
 ) -> Dataset:
-    """Read the tables, the newest versions by default, and split their rows.
+    """Read the tables, the newest versions by default, and split their rows; `cuts` as a run's.
 
     UsageError where a table or version is not there, or does not fit the schema.
     """
@@ -120,5 +124,6 @@ def load_dataset(
         time=roles.time,
         target=roles.target,
         manifest=_manifest(chosen),
+        cuts=cuts,
     )
     return Dataset(columns, found, divided)

@@ -1,7 +1,7 @@
 """What speaks against a version that is to answer for production."""
 
 import timeit
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +21,8 @@ CHANCE = 2.0
 """Standard errors beyond which a difference is no chance."""
 COLLAPSE = 4.0
 """The same for one of many slices, of which some look bad by chance."""
-DIVIDING = ("key", "group", "time")
-"""Roles on which the split depends."""
+DIVIDING = {"data": ("key", "group", "time"), "split": ("strategy", "seed", "validation", "test")}
+"""Settings on which the split depends."""
 Facts = dict[str, dict[str, Any]]
 
 
@@ -51,9 +51,15 @@ def objections(
     record = registry.record(candidate.run_id)
     if gaps := record.gaps():
         raise GateRefused(f"Record gate: the run's record lacks {', '.join(gaps)}; train anew.")
+    split = {"split": DIVIDING["split"]}
+    if moved := _changed(record.settings, settings.model_dump(mode="json"), split):
+        raise GateRefused(
+            f"Record gate: it was trained with another {' and '.join(moved)}, so rows that would "
+            "judge it now may have trained it; train anew."
+        )
     artifact = registry.fetch(candidate, settings)
     versions = {name: table.version for name, table in record.data.items()}
-    dataset = load_dataset(settings, schema, versions)
+    dataset = load_dataset(settings, schema, versions, record.cuts)
     if artifact.columns != dataset.columns:
         raise GateRefused(
             "Schema gate: the version was trained with other columns than schema.py and [data] "
@@ -91,10 +97,10 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
         return Rival({}, "")
     then, now = record.settings, settings.model_dump(mode="json")
     shared = {*then["data"]["sources"]} & {*now["data"]["sources"]}
-    if not shared or _differ(then, now, "data", ("task", "target")):
+    if not shared or _changed(then, now, {"data": ("task", "target")}):
         return None
     own = Rival(record.metrics.get("validation", {}), "its own")
-    if _differ(then, now, "data", DIVIDING) or _differ(then, now, "split", now["split"]):
+    if _changed(then, now, DIVIDING):
         return own
     try:
         artifact = registry.fetch(champion, settings, lenient=True)
@@ -104,8 +110,13 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
         return own
 
 
-def _differ(then: Facts, now: Facts, section: str, names: Iterable[str]) -> bool:
-    return any(then[section].get(name, now[section][name]) != now[section][name] for name in names)
+def _changed(then: Facts, now: Facts, settings: dict[str, tuple[str, ...]]) -> list[str]:
+    return [
+        f"[{section}] {name}"
+        for section, names in settings.items()
+        for name in names
+        if then[section].get(name, now[section][name]) != now[section][name]
+    ]
 
 
 def _score(artifact: Artifact, part: Part) -> Scores:

@@ -23,6 +23,8 @@ class Record(BaseModel, frozen=True):
     data: dict[str, Table]
     split: dict[str, int]
     """Rows per part."""
+    cuts: dict[str, Any] = {}
+    """Where a split by time or strata was cut."""
     settings: dict[str, Any]
     seeds: dict[str, int]
     commit: str | None

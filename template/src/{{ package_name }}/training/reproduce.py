@@ -67,7 +67,7 @@ def reproduce(
     then = _settings_of(record, settings)
     versions = {name: table.version for name, table in record.data.items()}
     with steps.step("train again"), threadpool_limits(then.training.threads):
-        dataset = load_dataset(then, schema, versions)
+        dataset = load_dataset(then, schema, versions, record.cuts)
         estimator = fit(dataset, then)
     with steps.step("compare the results"):
         differences += _compare("result", record.split, dataset.split.counts, "rows of ")

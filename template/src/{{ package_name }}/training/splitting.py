@@ -39,6 +39,7 @@ def split(  # noqa: PLR0913 - the roles columns can play
     time: str | None = None,
     target: str | None = None,
     manifest: Path | None = None,
+    cuts: Cuts | None = None,
 ) -> Split:
     """Give every row its part.
 
@@ -50,6 +51,7 @@ def split(  # noqa: PLR0913 - the roles columns can play
     target : strategy "stratified" gives every class (or bin of a number) the same shares.
     manifest : where "time" and "stratified" keep the cuts of their first run, so that later rows
         move nobody. Settings other than it was made with are refused.
+    cuts : those of an earlier split, to have it again; no manifest is read or written then.
     """
     strategy = settings.resolve(group, time)
     by = {"key": None, "group": group, "time": time, "stratified": target}[strategy] or ""
@@ -61,18 +63,20 @@ def split(  # noqa: PLR0913 - the roles columns can play
     made_with = settings.model_dump(exclude={"folds"})
     made_with |= {"strategy": strategy, "key": key, "column": by}
     has_cuts = strategy in {"time", "stratified"}
-    old = cuts = _read(manifest, made_with) if manifest and has_cuts else {}
+    if cuts is not None or not has_cuts:
+        manifest = None
+    old = found = cuts or (_read(manifest, made_with) if manifest else {})
     if strategy == "time":
-        sides, cuts = _by_time(_column(frame, by), settings, old)
+        sides, found = _by_time(_column(frame, by), settings, old)
     elif strategy == "stratified":
-        sides, cuts = _by_stratum(_column(frame, by), h, settings, old)
+        sides, found = _by_stratum(_column(frame, by), h, settings, old)
     else:
         sides = _sides(buckets(h), *settings.cuts(RESOLUTION))
     _refuse_empty(sides, settings, manifest if old else None)
-    if manifest and cuts != old:
-        _write(manifest, {"made_with": made_with, "cuts": cuts})
+    if manifest and found != old:
+        _write(manifest, {"made_with": made_with, "cuts": found})
     part = pd.Series(pd.Categorical.from_codes(sides, pd.Index(PARTS)), index=frame.index)
-    return Split(part, h, frame, strategy, columns)
+    return Split(part, h, frame, strategy, columns, found)
 
 
 def folds(
@@ -219,6 +223,8 @@ class Split:
     frame: pd.DataFrame = field(repr=False)
     strategy: str
     key: list[str]
+    cuts: Cuts
+    """Where time or strata are cut, empty for other strategies."""
 
     def rows(self, name: str) -> pd.DataFrame:
         """Give a part's rows in order of their hash, those with the same in order of content.

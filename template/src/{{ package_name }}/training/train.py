@@ -95,6 +95,7 @@ def train(
         record = Record(
             data=dataset.tables,
             split=dataset.split.counts,
+            cuts=dataset.split.cuts,
             settings=settings.model_dump(mode="json"),
             seeds=seeds,
             commit=commit.id,
