@@ -1,6 +1,8 @@
 """What reading a source costs; what it says is in the generated project's own tests."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from slipway_template.data.sources import read_batches
+from slipway_template.data.sources import BATCH_ROWS, read_batches, read_table
 from slipway_template.utils.errors import UsageError
 
 MEGABYTE = 1 << 20
@@ -30,6 +32,16 @@ def test_a_parquet_file_is_read_without_keeping_what_was_read(tmp_path: Path) ->
     assert seen == rows
     assert (tmp_path / "rows.parquet").stat().st_size > 15 * MEGABYTE
     assert most < 4 * MEGABYTE
+
+
+def test_a_query_may_begin_with_rows_that_lack_a_value(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "rows.db")) as store, store:
+        store.execute("CREATE TABLE t (a INTEGER, b REAL, c TEXT)")
+        rows = [(n, None, None) if n < BATCH_ROWS else (n, n / 2, "x") for n in range(60_000)]
+        store.executemany("INSERT INTO t VALUES (?, ?, ?)", rows)
+    read = read_table(f"sqlite:///{tmp_path}/rows.db#SELECT * FROM t ORDER BY a").to_pandas()
+    assert read["b"].iloc[-1] == 29_999.5
+    assert read.count().tolist() == [60_000, 60_000 - BATCH_ROWS, 60_000 - BATCH_ROWS]
 
 
 def test_a_delta_table_is_read_as_its_own_reader_does(tmp_path: Path) -> None:

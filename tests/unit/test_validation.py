@@ -7,7 +7,10 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
+from slipway_template.data import sample
+from slipway_template.data.columns import Columns
 from slipway_template.data.validation import Screened, screen
+from slipway_template.utils.config import Roles
 
 ID = 123456789012345678
 
@@ -38,3 +41,11 @@ def test_a_long_value_is_cut_in_the_reason() -> None:
     (reason,) = screened(["z" * 10_000], float).bad["reason"]
     assert reason.startswith("x is 'zzz")
     assert len(reason) < 100
+
+
+@pytest.mark.parametrize("kind", ["datetime64[us]", "Int64", str])
+def test_invented_rows_have_keys_of_every_type(kind: str | type) -> None:
+    columns = dict.fromkeys(["shop", "a", "y"], pa.Column(float)) | {"day": pa.Column(kind)}
+    roles = Columns(Roles(target="y", key=["shop", "day"]), {"a": "number"})
+    rows = sample.generate(pa.DataFrameSchema(columns), roles, 1_000)
+    assert rows["day"].nunique() == 1_000

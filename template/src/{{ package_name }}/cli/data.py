@@ -1,6 +1,6 @@
 """The commands about data."""
 
-from ..utils.errors import ColumnsGone, GateRefused, UsageError
+from ..utils.errors import ColumnsGone, GateRefused, Stop, UsageError
 from .command import Options, Project, Result, argument, command
 
 
@@ -40,10 +40,10 @@ def _leaning_on(columns: list[str], project: Project) -> str:
     """Say how much the champion needs these columns, where there is a champion."""
     from ..training import registry
 
-    champion = registry.alias(project.client, registry.CHAMPION)
-    if champion is None:
+    try:
+        importance = registry.record(registry.champion(project.client).run_id).importance
+    except Stop:  # there is none, or nobody can say what it leans on
         return ""
-    importance = registry.record(champion.run_id).importance
     known = [f"by {importance[name]:.4f} without {name}" for name in columns if name in importance]
     return f" The champion leans on it: its loss grows {', '.join(known)}." if known else ""
 

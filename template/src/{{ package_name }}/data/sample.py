@@ -70,13 +70,14 @@ def _chunk(
     score = rng.normal(0, 0.5, CHUNK_ROWS)
     weights = _weights(columns.inputs)
     for name, column in schema.columns.items():
-        if name in roles.key or column.unique:
+        unique = name in roles.key or column.unique
+        if (unique or name == roles.time) and kind_of(column.dtype) == "date":
+            minutes = number * 7 + rng.integers(0, 7, CHUNK_ROWS)
+            made[name] = pd.Series(START + minutes * np.timedelta64(1, "m"))
+        elif unique or name == roles.time:
             made[name] = _names(number + 1, column)
         elif name == roles.group:
             made[name] = _names(rng.integers(1, CHUNK_ROWS // 5, CHUNK_ROWS), column)
-        elif name == roles.time:
-            minutes = number * 7 + rng.integers(0, 7, CHUNK_ROWS)
-            made[name] = pd.Series(START + minutes * np.timedelta64(1, "m"))
         elif name in columns.kinds:
             position = rng.beta(2, 4, CHUNK_ROWS)
             made[name] = _values(column, position)

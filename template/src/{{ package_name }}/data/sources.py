@@ -70,7 +70,11 @@ def read_table(source: str) -> pa.Table:
     batches = list(read_batches(source))
     if not sum(batch.num_rows for batch in batches):
         raise UsageError(f"{source} holds no rows.")
-    return pa.Table.from_batches(batches)
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UsageError(_explained(source, error)) from None
 
 
 def is_query(source: str) -> bool:
@@ -86,7 +90,11 @@ def _query_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     with create_engine(url).connect().execution_options(stream_results=True) as connection:
         frames = pd.read_sql(text(query), connection, chunksize=batch_rows, dtype_backend="pyarrow")
         for frame in frames:
-            yield from pa.Table.from_pandas(frame, preserve_index=False).to_batches()
+            rows = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+            for at, column in enumerate(rows.columns):
+                if column.null_count == len(column):  # only other batches tell its type
+                    rows = rows.set_column(at, rows.column_names[at], pa.nulls(len(column)))
+            yield from rows.to_batches()
 
 
 def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:

@@ -24,4 +24,4 @@ def from_root(source: str) -> str:
     Files are named relative to the project, whatever folder a command is called from.
     """
     moved = project_root() / source
-    return str(moved) if moved.exists() and not Path(source).exists() else source
+    return str(moved) if moved.exists() else source
