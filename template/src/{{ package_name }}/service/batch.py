@@ -124,6 +124,7 @@ def score_chunk(
     rows = list(refused)
     reasons = pd.DataFrame({"row": screened.positions[rows], "reason": [*refused.values()]})
     bad = pd.concat([screened.bad, reasons], ignore_index=True)
+    bad = bad.astype(dict.fromkeys(asked.columns, "str"))
     tally = count(scorer, screened.good, predictions)
     tally.rejected, tally.faults = len(screened.bad), screened.faults
     return made.drop(index=rows), bad, tally
