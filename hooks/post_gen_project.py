@@ -18,7 +18,9 @@ def main() -> None:
     here = Path.cwd()
     (here / ".gitkeep").unlink(missing_ok=True)
     template = ANSWERS["_template"]
-    if ":" not in template.partition("/")[0]:  # no URL, nor gh:owner/name: a folder
+    if "://" in template:  # Copier does not see by itself that any such URL is a repository
+        template = f"git+{template.removeprefix('git+')}"
+    elif ":" not in template.partition("/")[0]:  # not gh:owner/name either: a folder
         template = str((here.parent / Path(template).expanduser()).resolve())
         if not Path(template).exists():
             sys.exit(f"{template} does not exist: give the template's folder as an absolute path.")

@@ -41,7 +41,7 @@ def test_both_doors_offer_the_same_choices_and_the_same_default() -> None:
         assert offered[name][0] == question["default"], name
 
 
-def through_cookiecutter(template: Path, where: Path, answers: dict[str, str]) -> Path:
+def through_cookiecutter(template: Path | str, where: Path, answers: dict[str, str]) -> Path:
     where.mkdir()
     given = [f"{name}={value}" for name, value in answers.items()]
     command = [sys.executable, "-m", "cookiecutter", "--no-input", str(template), *given]
@@ -69,12 +69,13 @@ def test_both_doors_make_the_same_project(
 
 
 def test_a_project_from_cookiecutter_can_be_updated(template: Path, tmp_path: Path) -> None:
-    moving = tmp_path / "template"
+    moving = tmp_path / "git" / "template"
     shutil.copytree(template, moving)
-    made = through_cookiecutter(moving, tmp_path / "cookiecutter", {"task": "regression"})
+    url = f"file://{moving}"
+    made = through_cookiecutter(url, tmp_path / "cookiecutter", {"task": "regression"})
     project = Project(made, "shipment_delays")
     answers = yaml.safe_load((made / ".copier-answers.yml").read_text())
-    assert (answers["_src_path"], answers["_commit"]) == (str(moving), "0.1.0")
+    assert (answers["_src_path"], answers["_commit"]) == (f"git+{url}", "0.1.0")
 
     project.write("scripts/ours.py", "print('ours')\n")
     project.git("init", "--quiet")
