@@ -604,7 +604,7 @@ def test_an_updated_project_passes_its_checks(
     edit(project.config, "[training]", "[training]\ngolden_rows = 100")
     own_dependencies(project)
     own_targets(project)
-    (project.path / "notebooks/explore.ipynb").unlink()
+    shutil.rmtree(project.path / "notebooks")
     (project.path / "tests/theirs/test_rules.py").unlink()
     project.write("tests/code/test_ours.py", "def test_ours() -> None:\n    assert True\n")
     project.make("upgrade")
@@ -614,7 +614,7 @@ def test_an_updated_project_passes_its_checks(
 
     assert "All checks passed." in said
     assert "tests/code/test_ours.py" not in project.git("status", "--porcelain")
-    assert not (project.path / "notebooks/explore.ipynb").exists()
+    assert not (project.path / "notebooks").exists()
     assert "Failed" not in project.commit("Take in Slipway 1.2.0")
     assert project.json("train")["promoted"]
     assert "is the newest" in project.make("update")
