@@ -54,7 +54,8 @@ def versions() -> tuple[str, str]:
     command = [*COPIER, "check-update", "--output-format", "json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        sys.stderr.write(f"{done.stderr}_src_path in .copier-answers.yml names the template.\n")
+        said = f"_src_path in {ANSWERS} must name the template by its full path, or its URL."
+        sys.stderr.write(f"{done.stderr}{said}\n")
         sys.exit(2)
     found = json.loads(done.stdout)
     return found["current_version"], found["latest_version"]
