@@ -26,16 +26,14 @@ QUICK_ROWS = 500
 
 
 class Refusal(Exception):
-    """A request that gets no prediction: status code, what to tell, and who failed to answer."""
+    """A request that gets no prediction: status code, and what to tell."""
 
-    def __init__(self, code: int, detail: Any, version: int | None = None) -> None:
-        self.code, self.detail, self.version = code, detail, version
+    def __init__(self, code: int, detail: Any) -> None:
+        self.code, self.detail = code, detail
 
 
 Made = tuple[Entry, dict[str, Any]]
 """What the journal must know, and the answer."""
-Told = tuple[bytes, int]
-"""The body of an answer, and the version that answered its first row."""
 
 
 class Asked(NamedTuple):
@@ -46,7 +44,15 @@ class Asked(NamedTuple):
     time: float
     id: str
     assigned: str
+    scorer: Scorer
     unit: str | None
+
+
+class Request(NamedTuple):
+    """Rows that are answered together or not at all, and who answered when they came."""
+
+    rows: list[Asked]
+    now: Answering
 
 
 class Answerer:
@@ -65,12 +71,28 @@ class Answerer:
         """Whether the journal may take predictions: it did, or failed long enough ago to try."""
         return time.monotonic() - self.failed_at > RETRY_SECONDS
 
-    def quick(self, requests: Sequence[list[Row]]) -> bool:
-        """Whether these are answered within a few milliseconds."""
-        fast = self.journal.embedded and self.versions.now.fast
-        return fast and sum(map(len, requests)) <= QUICK_ROWS
+    def request(self, rows: list[Row]) -> Request:
+        """Name checked rows, and say who answers each."""
+        now = self.versions.now
+        return Request([self._asked(row, now) for row in rows], now)
 
-    def answer(self, requests: Sequence[list[Row]]) -> list[Told | Exception]:
+    def shadow(self, request: Request) -> Request | None:
+        """Return what the challenger is to predict along, None where there is nothing."""
+        other = self.settings.shadow and request.now.challenger
+        rows = [
+            one._replace(id=f"{one.id}s", assigned=SHADOW, scorer=other)
+            for one in request.rows
+            if other and one.assigned == CHAMPION
+        ]
+        return Request(rows, request.now) if rows else None
+
+    def quick(self, requests: Sequence[Request]) -> bool:
+        """Whether the champion answers these within a few milliseconds."""
+        fast = all(one.now.champion.runtime == "onnx" for one in requests)
+        few = sum(len(one.rows) for one in requests) <= QUICK_ROWS
+        return fast and few and self.journal.embedded
+
+    def answer(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         """Return what each is told, or the refusal where an answer is not finite.
 
         Refusal where the journal took none of it. Where one of several can't be answered, the
@@ -85,42 +107,32 @@ class Answerer:
                 return [error]
             return [answer for one in requests for answer in self.answer([one])]
 
-    def _answered(self, requests: Sequence[list[Row]]) -> list[Told | Exception]:
-        now = self.versions.now
-        asked = [[self._asked(row, now) for row in rows] for rows in requests]
-        groups: dict[str, list[Asked]] = defaultdict(list)
-        for one in chain.from_iterable(asked):
-            groups[one.assigned].append(one)
-        if self.settings.shadow and CHAMPION in groups:
-            groups[SHADOW] = [one._replace(id=f"{one.id}s") for one in groups[CHAMPION]]
+    def _answered(self, requests: Sequence[Request]) -> list[bytes | Exception]:
+        groups: dict[tuple[Scorer, str], list[Asked]] = defaultdict(list)
+        for one in chain.from_iterable(request.rows for request in requests):
+            groups[one.scorer, one.assigned].append(one)
         made: dict[str, Made] = {}
-        for assigned, theirs in groups.items():
-            if scorer := now.champion if assigned == CHAMPION else now.challenger:
-                try:
-                    made |= self._predict(scorer, assigned, theirs)
-                except Exception as error:
-                    if assigned != SHADOW:
-                        raise
-                    log.warning("the shadow, version %s, failed: %r", scorer.version, error)
+        for (scorer, assigned), theirs in groups.items():
+            made |= self._predict(scorer, assigned, theirs)
         try:
             self.journal.write([entry for entry, _ in made.values()])
         except JournalError as error:
             if self.writable:
                 log.warning("predictions are refused, as the journal takes none: %s", error)
             self.failed_at = time.monotonic()
-            self.metrics.figure("journal_errors", now.champion.version).inc()
+            self.metrics.figure("journal_errors", requests[0].rows[0].scorer.version).inc()
             detail = f"The prediction could not be recorded, so it is not given: {error}"
             raise Refusal(503, detail) from error
         self.failed_at = -math.inf
-        return [_told(rows, made, now) for rows in asked]
+        return [_told(request, made) for request in requests]
 
     def _asked(self, row: Row, now: Answering) -> Asked:
         parts = [row.get(name) for name in self.columns.roles.key]
         unit = "\x1f".join(map(str, parts)) if parts and None not in parts else None
         when = time.time()
         name = new_id(when)
-        assigned = now.assigned(unit or name, self.settings.challenger_share)
-        return Asked(tuple(map(row.get, self.kept)), when, name, assigned, unit)
+        group = now.assigned(unit or name, self.settings.challenger_share)
+        return Asked(tuple(map(row.get, self.kept)), when, name, *group, unit)
 
     def _predict(self, scorer: Scorer, assigned: str, asked: list[Asked]) -> dict[str, Made]:
         """Return what was made of each row by its id; nothing where the answer is not finite."""
@@ -131,7 +143,7 @@ class Answerer:
         seconds = time.perf_counter() - start
         self.metrics.batches.append(Batch(scorer, assigned, values, predictions, seconds))
         made = {}
-        for (sent, when, name, _, unit), label, finite, shares in zip(
+        for (sent, when, name, *_, unit), label, finite, shares in zip(
             asked,
             predictions.labels,
             predictions.finite.tolist(),
@@ -163,12 +175,10 @@ class Answerer:
         return made
 
 
-def _told(asked: list[Asked], made: dict[str, Made], now: Answering) -> Told | Exception:
-    answers = [made[one.id][1] for one in asked if one.id in made]
-    champion = now.champion
-    if len(answers) < len(asked):
-        failed = champion if asked[0].assigned == CHAMPION else now.challenger
-        detail = "The model's answer is not finite, so it was not sent."
-        return Refusal(500, detail, failed.version if failed else None)
+def _told(request: Request, made: dict[str, Made]) -> bytes | Exception:
+    answers = [made[one.id][1] for one in request.rows if one.id in made]
+    if len(answers) < len(request.rows):
+        return Refusal(500, "The model's answer is not finite, so it was not sent.")
+    champion = request.now.champion
     model = {"name": champion.name, "version": champion.version, "runtime": champion.runtime}
-    return to_json({"predictions": answers, "model": model}), answers[0]["version"]
+    return to_json({"predictions": answers, "model": model})

@@ -5,8 +5,9 @@ queue, which takes a tenth of such a request.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -36,7 +37,6 @@ class Batcher(Generic[Asked, Answer]):
         self.waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self.running: asyncio.Task[None] | None = None
         self._alone = True  # whether the last request came by itself
-        self._thread = ThreadPoolExecutor(1, "predict")
 
     @property
     def full(self) -> bool:
@@ -48,8 +48,6 @@ class Batcher(Generic[Asked, Answer]):
 
         QueueFull where too many wait already, LateError where this one waited too long.
         """
-        if self.full:
-            raise asyncio.QueueFull(f"{self.limit} requests are waiting already")
         loop = asyncio.get_running_loop()
         if self._alone and self.running is None and self.quick([asked]):
             self._alone = False  # others that come in this turn of the loop wait for each other
@@ -58,15 +56,23 @@ class Batcher(Generic[Asked, Answer]):
             if isinstance(answer, Exception):
                 raise answer
             return answer
-        future: asyncio.Future[Answer] = loop.create_future()
-        self.waiting.append((asked, future))
-        if self.running is None:  # it starts when all that are read in this turn of the loop wait
-            self.running = loop.create_task(self._run())
+        future = self.add(asked)
         alarm = loop.call_later(self.timeout, self._give_up, future)
         try:
             return await future
         finally:
             alarm.cancel()
+
+    def add(self, asked: Asked) -> "asyncio.Future[Answer]":
+        """Let it be part of the next batch; QueueFull where too many wait already."""
+        if self.full:
+            raise asyncio.QueueFull(f"{self.limit} requests are waiting already")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self.waiting.append((asked, future))
+        if self.running is None:  # it starts when all that are read in this turn of the loop wait
+            self.running = loop.create_task(self._run())
+        return future
 
     def _turn(self) -> None:
         self._alone = self.running is None  # nobody came
@@ -77,7 +83,6 @@ class Batcher(Generic[Asked, Answer]):
 
     async def _run(self) -> None:
         """Answer batch after batch until nobody waits."""
-        loop = asyncio.get_running_loop()
         while self.waiting:
             waited, self.waiting = self.waiting, []
             batch = [(asked, future) for asked, future in waited if not future.done()]
@@ -87,7 +92,7 @@ class Batcher(Generic[Asked, Answer]):
                 if self.quick(asked):
                     answers = self.work(asked)
                 else:
-                    answers = await loop.run_in_executor(self._thread, self.work, asked)
+                    answers = await self._beside(asked)
             except Exception as error:  # noqa: BLE001 - each who asked is told
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
@@ -100,3 +105,16 @@ class Batcher(Generic[Asked, Answer]):
             self._alone = len(batch) == 1
             await asyncio.sleep(0)  # answers leave, and others are read
         self.running = None
+
+    def _beside(self, asked: Sequence[Asked]) -> "asyncio.Future[Sequence[Answer | Exception]]":
+        """Work in a thread that the end of the process does not wait for: a model may be stuck."""
+        done: Future[Sequence[Answer | Exception]] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(self.work(asked))
+            except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+                done.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return asyncio.wrap_future(done)

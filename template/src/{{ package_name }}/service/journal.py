@@ -122,6 +122,7 @@ class Journal:
         marks = ", ".join(["?" if self.embedded else "%s"] * len(Entry._fields))
         self._insert = f"INSERT INTO predictions VALUES ({marks})"  # noqa: S608 - only marks
         self._writer: Any = None
+        self._lock = threading.Lock()
         self._noted = Path(f"{self.engine.url.database}.intake")
         self._intake = Intake(self._noted) if self.embedded and LOCKS else None
 
@@ -138,20 +139,21 @@ class Journal:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add predictions, all or none; after a JournalError none of them is in."""
-        try:
-            line = to_json(entries)
-            if self._intake and NUL not in line:
-                self._intake.append(line + b"\n")
-            else:
-                # In one transaction, past SQLAlchemy, which would take longer.
-                self._writer = self._writer or self.engine.raw_connection()
-                self._writer.cursor().executemany(self._insert, entries)
-                self._writer.commit()
-        except Exception as error:
-            if self._writer is not None:
-                self._writer.invalidate()
-            self._writer = None
-            raise JournalError(str(error).partition("\n")[0]) from error
+        with self._lock:  # or what one takes back may be another's
+            try:
+                line = to_json(entries)
+                if self._intake and NUL not in line:
+                    self._intake.append(line + b"\n")
+                else:
+                    # In one transaction, past SQLAlchemy, which would take longer.
+                    self._writer = self._writer or self.engine.raw_connection()
+                    self._writer.cursor().executemany(self._insert, entries)
+                    self._writer.commit()
+            except Exception as error:
+                if self._writer is not None:
+                    self._writer.invalidate()
+                self._writer = None
+                raise JournalError(str(error).partition("\n")[0]) from error
 
     def take_in(self) -> None:
         """Move what was noted into the database; what a crash of the machine spoilt goes aside."""

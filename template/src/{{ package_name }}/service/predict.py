@@ -17,7 +17,8 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
-from .answer import Answerer, Refusal, Told
+from ..utils.errors import Stop
+from .answer import Answerer, Refusal, Request
 from .batching import Batcher, LateError
 from .requests import Row, Rows, checks_all
 
@@ -58,10 +59,14 @@ class Service:
         self.app, self.form, self.asked = app, form, asked
         (row,) = get_args(form.model_fields["rows"].annotation)
         self.single = TypeAdapter(row).validator
-        self.versions, self.metrics = answerer.versions, answerer.metrics
-        self.limits = limits = answerer.settings
+        self.answerer, self.metrics = answerer, answerer.metrics
+        self.versions, self.limits = answerer.versions, (limits := answerer.settings)
         waits = limits.queue, limits.timeout_seconds
         self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
+        # Apart, in threads: nobody waits for a challenger but those whom it answers.
+        self.challenged, self.shadow = (
+            Batcher(answerer.answer, lambda _: False, *waits) for _ in range(2)
+        )
         # A secret from a file ends in a newline, which no header can hold.
         self.key = limits.api_key.get_secret_value().strip().encode() if limits.api_key else None
         self.most_bytes = int(limits.max_megabytes * 1e6)
@@ -78,6 +83,8 @@ class Service:
             await _send(send, 404, to_json({"detail": CLOSED}))
         elif scope["path"] == "/predict" and scope["method"] == "POST":
             await self._predict(scope, receive, send)
+        elif scope["method"] == "HEAD":  # as load balancers ask; the server leaves the body out
+            await self.app({**scope, "method": "GET"}, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -91,12 +98,14 @@ class Service:
         """Answer one request, whatever it is; never with a traceback."""
         start, code, version = time.perf_counter(), 200, self.versions.now.champion.version
         try:
-            answer, version = await self._answer(scope, receive)
+            request = self.answerer.request(await self._rows(scope, receive))
+            version = request.rows[0].scorer.version
+            answer = await self._answer(request)
         except Refusal as refusal:
             code, answer = refusal.code, to_json({"detail": refusal.detail})
-            version = refusal.version or version
-        except Exception:
-            log.exception("a request could not be answered")
+        except Exception as error:
+            expected = isinstance(error, Stop)  # a rule that raises; it says where
+            log.error("a request could not be answered: %s", error, exc_info=not expected)  # noqa: TRY400
             code, answer = 500, to_json({"detail": "The service failed; its log says why."})
         seconds = time.perf_counter() - start
         self.metrics.requests.append((version, code, seconds))
@@ -107,23 +116,32 @@ class Service:
 
     def _note(self) -> None:
         self.noting = False
-        self.metrics.figure("waiting_requests").set(len(self.batcher.waiting))
+        self.metrics.figure("waiting_requests").set(
+            len(self.batcher.waiting) + len(self.challenged.waiting)
+        )
         self.metrics.catch_up()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _rows(self, scope: Scope, receive: Receive) -> list[Row]:
         if self.batcher.full:
             raise Refusal(503, "Too much load; try again in a second.")
         if self.key is not None:
             sent = dict(scope["headers"]).get(b"x-api-key", b"")
             if not (sent and secrets.compare_digest(sent, self.key)):
                 raise Refusal(401, "The header X-API-Key is missing or wrong.")
-        rows = self._checked(await self._body(receive))
+        return self._checked(await self._body(receive))
+
+    async def _answer(self, request: Request) -> bytes:
+        by_champion = all(row.scorer is request.now.champion for row in request.rows)
         try:
-            return await self.batcher.ask(rows)
+            answer = await (self.batcher if by_champion else self.challenged).ask(request)
         except (asyncio.QueueFull, LateError) as error:
             if isinstance(error, LateError):
-                self.metrics.figure("timeouts", self.versions.now.champion.version).inc()
+                self.metrics.figure("timeouts", request.rows[0].scorer.version).inc()
             raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
+        if along := self.answerer.shadow(request):
+            with suppress(asyncio.QueueFull):  # it can't keep up
+                self.shadow.add(along).add_done_callback(_shadowed)
+        return answer
 
     async def _body(self, receive: Receive) -> bytes:
         """Return the body. What is too much is read a while, or the caller would hear no answer."""
@@ -165,6 +183,11 @@ class Service:
             if len(bad):
                 raise Refusal(422, bad[["row", "reason"]].head(MOST_TOLD).to_dict("records"))
         return rows
+
+
+def _shadowed(done: "asyncio.Future[bytes]") -> None:
+    if (error := done.exception()) and not isinstance(error, Refusal):
+        log.warning("the shadow failed: %r", error)
 
 
 async def _send(send: Send, code: int, answer: bytes) -> None:

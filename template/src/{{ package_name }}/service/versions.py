@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from functools import cached_property
 
 import pandera.pandas as pa
 from mlflow import MlflowClient
@@ -27,17 +26,16 @@ class Answering:
     champion: Scorer
     challenger: Scorer | None
 
-    @cached_property
-    def fast(self) -> bool:
-        """Whether every one of them is converted."""
-        return all(one is None or one.runtime == "onnx" for one in (self.champion, self.challenger))
+    def assigned(self, unit: str, share: float) -> tuple[str, Scorer]:
+        """Return which group a key belongs to, and who answers it.
 
-    def assigned(self, unit: str, share: float) -> str:
-        """Return which group a key belongs to: always the same, by a hash, in any process."""
-        if self.challenger is None or share <= 0:
-            return registry.CHAMPION
-        hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).hexdigest()
-        return registry.CHALLENGER if int(hashed[:8], 16) < share * 2**32 else registry.CHAMPION
+        It is always the same, by a hash, in any process.
+        """
+        if self.challenger and share > 0:
+            hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).hexdigest()
+            if int(hashed[:8], 16) < share * 2**32:
+                return registry.CHALLENGER, self.challenger
+        return registry.CHAMPION, self.champion
 
 
 class Versions:
