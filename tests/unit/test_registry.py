@@ -281,7 +281,7 @@ def test_a_model_that_another_process_fetched_meanwhile_is_taken(
     def slow(source: str, dst_path: str) -> str:
         assert (source, Path(dst_path).parent) == ("file:///m1", cache.parent)
         local = Path(dst_path) / "model"
-        local.mkdir()
+        local.mkdir(parents=True)
         (local / "ours").touch()
         return str(local)
 
@@ -292,8 +292,21 @@ def test_a_model_that_another_process_fetched_meanwhile_is_taken(
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", slow)
     monkeypatch.setattr(registry, "shutil", SimpleNamespace(rmtree=first))
-    registry._download("file:///m1", cache)
+    ours = Path(slow("file:///m1", str(cache.parent / "another")))
+    known = Registered(1, "", registry.digest(ours), "file:///m1")
+    registry._download(known, cache)
     assert [path.name for path in cache.iterdir()] == ["theirs"]
+
+
+def test_a_digest_that_somebody_wrote_by_hand_deletes_nothing(
+    client: MlflowClient, settings: Any
+) -> None:
+    _, uri, _ = logged(client)
+    (settings.var / "models").mkdir(parents=True)
+    (settings.var / "journal.db").touch()
+    with pytest.raises(GateRefused, match=r"^Version 2 was refused\. Digest gate: .* not the ones"):
+        registry.fetch(Registered(2, "", "..", uri), settings)
+    assert (settings.var / "journal.db").exists()
 
 
 def test_what_can_not_be_fetched_names_the_version(
@@ -325,6 +338,9 @@ def test_a_run_has_a_record_or_is_refused(client: MlflowClient) -> None:
     assert registry.record(run) == RECORD
     with pytest.raises(GateRefused, match="run nobody has no record"):
         registry.record("nobody")
+    client.log_text(run, "{}", "record.json")  # of another tool
+    with pytest.raises(GateRefused, match=f"run {run} has no record that can be read"):
+        registry.record(run)
 
 
 pause = threading.Event().wait

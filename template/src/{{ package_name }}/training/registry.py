@@ -113,7 +113,7 @@ def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) 
     cache = settings.var / "models" / registered.digest
     try:
         if not cache.exists() or digest(cache) != registered.digest:
-            _download(registered.source, cache)
+            _download(registered, cache)
         strict = settings.service.environment == "refuse" and not lenient
         return open_artifact(cache, registered.digest, strict=strict, own_rules=not lenient)
     except (MlflowException, OSError) as error:
@@ -122,27 +122,29 @@ def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) 
         raise GateRefused(f"Version {registered.version} was refused. {refusal}") from None
 
 
-def _download(source: str, cache: Path) -> None:
+def _download(registered: Registered, cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-        local = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
+        local = Path(mlflow.artifacts.download_artifacts(registered.source, dst_path=folder))
         if not any(local.iterdir()):  # all that MLflow says of a folder that is away
-            raise FileNotFoundError(f"{source} holds no files; is the artifact store there?")
-        shutil.rmtree(cache, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process was first
-            local.rename(cache)
+            said = f"{registered.source} holds no files; is the artifact store there?"
+            raise FileNotFoundError(said)
+        if digest(local) == registered.digest:  # anybody may set the tag, and it may be a path
+            shutil.rmtree(cache, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process was first
+                local.rename(cache)
 
 
 def record(run_id: str) -> Record:
     """Return the record of a run; GateRefused where it has none."""
     try:
         text = mlflow.artifacts.load_text(f"runs:/{run_id}/{RECORD_FILE}")
-    except (MlflowException, OSError) as error:
+        return Record.model_validate_json(text)
+    except (MlflowException, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]
         raise GateRefused(
             f"Record gate: run {run_id} has no record that can be read; train anew. ({why})"
         ) from None
-    return Record.model_validate_json(text)
 
 
 @contextlib.contextmanager
