@@ -438,9 +438,9 @@ def test_numbers_as_people_write_them_are_told(
 
 
 def test_dates_of_other_countries_are_told(project: Project, csv: Callable[..., Path]) -> None:
-    days = [f"{1 + n % 28:02}/{1 + n // 28:02}/2024" for n in range(ROWS)]
+    days = ["2024-01-01", *(f"{1 + n % 28:02}/{1 + n // 28:02}/2024" for n in range(1, ROWS))]
     done = project.adopt(csv(rows_with(day=days)), "label")
-    assert said(done, "day looks like dates", "ISO 8601")
+    assert said(done, "day looks like dates", "ISO 8601 is read as such (not '02/01/2024')")
     assert "ISO 8601" in project.refuses(csv(rows_with(day=days)), "label", time="day")
 
 
@@ -704,7 +704,8 @@ def test_unfit_targets(project: Project, csv: Callable[..., Path]) -> None:
     assert "9 of 60 rows have no gaps" in project.refuses(file, "gaps")
     assert "60 different values in 60 rows" in project.refuses(file, "name")
     assert "60 different values in 60 rows" in project.refuses(file, "day")
-    assert "no such column. It has: x, label, same" in project.refuses(file, "lable")
+    assert "no such column. It has: 'x', 'label', 'same'" in project.refuses(file, "lable")
+    assert "--target : no such column" in project.refuses(file, "")
 
 
 # What gives the target away

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(command="", json="--json" in words)
     try:
         _, unknown = _parser().parse_known_args(words, options)
-        if unknown:
+        if unknown := [word for word in unknown if word != "--json"]:
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         text, result, code = _run(options)
     except KeyboardInterrupt:
@@ -128,7 +128,8 @@ def _parser() -> Parser:
             groups[group] = below.add_subparsers(required=True, metavar="COMMAND")
         command = groups[group].add_parser(verb, help=text, description=text)
         command.set_defaults(command=words, parser=command)
-        command.add_argument("--json", action="store_true", help="one JSON object at the end")
+        said = "one JSON object at the end"  # or before the command, so no default
+        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=said)
         for names, settings in arguments:
             command.add_argument(*names, **settings)  # type: ignore[arg-type]  # any of its options
     return parser

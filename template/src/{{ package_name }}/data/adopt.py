@@ -68,8 +68,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     notes: list[str] = []
     raw = _read_rows(file, notes)
     names = list(raw.columns)
-    named = [("target", target), ("time", time), ("group", group), *(("key", k) for k in key)]
-    given = [(role, name) for role, name in named if name]
+    others = [("time", time), ("group", group), *(("key", k) for k in key)]
+    given = [("target", target), *((role, name) for role, name in others if name)]
     _check_names(given, key, names)
     read = {name: infer(raw[name]) for name in names}
     notes += [f"{name} {doubt}." for name, (_, doubt) in read.items() if doubt]
@@ -85,7 +85,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
         part[key[0]] = "key"
         notes.append(f"{key[0]} is taken as the key, as its name suggests.")
     else:
-        notes.append("No key was named: rows are told apart by their content.")
+        told = f"in which {len(rows.drop_duplicates())} of {len(rows)} differ"
+        notes.append(f"No key was named: rows are told apart by their content, {told}.")
     for name in names:
         if part[name] == "input" and (reason := _unfit(rows[name], rows[target], task)):
             part[name] = "excluded"
@@ -137,7 +138,7 @@ def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str])
             said = "what is added to rows is called so; rename the column in the file"
             raise UsageError(f"--{role} {name}: {said}.")
         if name not in names:
-            raise UsageError(f"--{role} {name}: no such column. It has: {', '.join(names)}.")
+            raise UsageError(f"--{role} {name}: no such column. It has: {str(names)[1:-1]}.")
     # A key of several columns may well have the entity or the time among them.
     alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]
     for name in [*alone, *key]:

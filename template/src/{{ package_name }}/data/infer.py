@@ -90,7 +90,8 @@ def _guess(values: pd.Series) -> tuple[str, str | None]:
     odd = words[~np.isfinite(pd.to_numeric(words, errors="coerce").astype("float64"))]
     doubt = None
     if words.str.fullmatch(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.*").all() and len(words):
-        doubt = f"looks like dates; only ISO 8601 is read as such (not {words.iloc[0]!r})"
+        other = words[~words.str.match(r"\d{4}-\d{2}")].iloc[0]
+        doubt = f"looks like dates; only ISO 8601 is read as such (not {other!r})"
     elif is_amounts(words):
         doubt = f"looks like numbers, but stays text: write them as 1234.5 (not {odd.iloc[0]!r})"
     elif words.str.fullmatch(r"\s*[+-]?0\d.*").any() and not len(odd):

@@ -76,7 +76,9 @@ def distribution(values: pd.Series, kind: Kind) -> Distribution:
         known = values.dropna().to_numpy(dtype="float64")
         empty = Distribution(edges=_edges(known) if len(known) else [0.0])
     else:
-        common = values.value_counts().index[:MOST_LABELS]
+        common = values.value_counts().index
+        if len(common) > MOST_LABELS:  # counted where they were chosen, chance would favour them
+            common, values = values[::2].value_counts().index[:MOST_LABELS], values[1::2]
         flags = set(common) <= {0, 1}
         empty = Distribution(labels=sorted({_label(value, flags=flags) for value in common}))
     return empty.model_copy(update={"counts": empty.count(values).tolist()})

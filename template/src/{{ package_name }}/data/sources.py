@@ -48,6 +48,8 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     try:
         if is_query(source):
             yield from _query_batches(source, batch_rows)
+        elif "://" in source or (path / "_delta_log").is_dir():
+            yield from _delta_batches(source, batch_rows)
         elif path.suffix.lower() == ".csv":
             yield from _csv_batches(path, batch_rows)
         elif path.suffix.lower() in {".parquet", ".pq"}:
@@ -56,12 +58,12 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
                 _refuse_twins(source, file.schema_arrow.names)
                 for batch in file.iter_batches(batch_rows):
                     yield batch.replace_schema_metadata()  # or pandas would hide index columns
-        elif "://" in source or (path / "_delta_log").is_dir():
-            yield from _delta_batches(source, batch_rows)
         else:
             _refuse_foreign(path)
             raise UsageError(f"{source}: expected a .csv or .parquet file or a Delta table.")
     except UNREADABLE as error:
+        if "://" in source and isinstance(error, OSError):
+            raise  # an object store's: all its lines tell
         raise UsageError(_explained(source, error)) from None
 
 
@@ -103,8 +105,8 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
         names = next(csv.reader(file), [])
     if not names:
         raise UsageError(f"{path} is empty.")
-    if len(names) == 1 and (other := re.search(r"[;\t|]", names[0])):
-        mend = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW)"
+    if len(names) == 1 and (other := re.search(r"(?<!sep=)[;\t|]", names[0])):
+        mend = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW, index=False)"
         raise UsageError(f"{path} seems to be separated by {other[0]!r}. Use commas: {mend}.")
     _refuse_twins(str(path), names)
     in_order = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
@@ -149,6 +151,8 @@ def _delta_batches(source: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
     from .tables import rows_of  # noqa: PLC0415 - as above
 
+    if "://" in source and source.lower().endswith((".csv", ".parquet", ".pq")):
+        raise UsageError(f"{source}: files are read from this machine only. Fetch it first.")
     try:
         rows = rows_of(DeltaTable(source))
         for part in rows.get_fragments():
