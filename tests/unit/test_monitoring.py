@@ -16,7 +16,7 @@ from slipway_template.monitoring.drift import shift
 from slipway_template.monitoring.outcomes import take_in
 from slipway_template.monitoring.window import Window
 from slipway_template.service.journal import Entry, Journal, new_id
-from slipway_template.service.tally import Tally
+from slipway_template.service.tally import Tally, _of_entries
 from slipway_template.utils.config import Monitoring, Roles
 from slipway_template.utils.errors import UsageError
 
@@ -38,6 +38,20 @@ def test_answers_in_single_precision_fall_into_the_same_bins(shared: np.ndarray)
     reference = distribution(answers, "number")
     for noisy in (answers.astype("float32"), answers * (1 + 4e-7), answers * (1 - 4e-7)):
         assert reference.count(noisy).tolist() == reference.counts
+
+
+def test_an_empty_text_is_missing_to_monitoring_as_it_is_to_the_model() -> None:
+    number, text = pd.Series([0.0, 1.0]), pd.Series(["a", "b"])
+    some = distribution(number, "number")
+    profile = Profile(
+        columns={"area": distribution(text, "category")}, answer=some, label=None, target=some
+    )
+    asked = [
+        Entry("i", 0, 1, "onnx", "champion", None, f'{{"area":"{area}"}}', "0", None)
+        for area in ("a", "")
+    ]
+    missing = profile.columns["area"].count(pd.Series([None, "a"])).tolist()
+    assert _of_entries(profile, 1, asked).counts["area"] == missing
 
 
 def test_bins_of_many_different_values_hold_what_their_quantiles_say() -> None:
@@ -69,8 +83,9 @@ def test_a_rare_flag_may_stay_away_by_chance_but_not_for_long() -> None:
 
 
 def test_the_most_common_of_many_values_may_be_less_common_in_other_rows() -> None:
-    usual, now = (pd.Series(np.random.default_rng(n).integers(300, size=n)) for n in (14_000, 7_000))
-    assert told_of("unseen", usual.astype("str"), now.astype("str")) == []
+    rng = np.random.default_rng(0)
+    usual, now = (pd.Series(rng.integers(300, size=n)).astype("str") for n in (14_000, 7_000))
+    assert told_of("unseen", usual, now) == []
 
 
 def test_a_value_that_never_changed_is_silent_only_where_it_is_another() -> None:

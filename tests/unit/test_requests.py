@@ -1,6 +1,7 @@
 """What a body of POST /predict is refused for, before any model sees it."""
 
 import json
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from slipway_template.data.columns import Columns, describe
 from slipway_template.data.validation import MISSING
 from slipway_template.service.answer import Refusal
 from slipway_template.service.predict import Service
-from slipway_template.service.requests import request_model, to_arrays
+from slipway_template.service.requests import key_text, request_model, to_arrays
 from slipway_template.service.scoring import askable
 from slipway_template.utils.config import Roles
 from slipway_template.utils.config import Service as Limits
@@ -94,3 +95,10 @@ def test_a_value_no_model_could_take_is_refused_by_name(name: str) -> None:
 def _with(name: str, value: str) -> bytes:
     row = {one: json.dumps(sent) for one, sent in (ROW | {"row_id": 1}).items()} | {name: value}
     return f"{{{', '.join(f'{json.dumps(one)}: {sent}' for one, sent in row.items())}}}".encode()
+
+
+def test_a_key_is_the_same_moment_in_every_time_zone() -> None:
+    moment = datetime.fromisoformat("2024-05-01T02:00:00+02:00")
+    stored = pd.Series(["2024-05-01"]).astype("datetime64[us]")[0]
+    assert key_text(moment) == str(stored) == "2024-05-01 00:00:00"
+    assert key_text(7) == "7"

@@ -85,8 +85,10 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
         part[key[0]] = "key"
         notes.append(f"{key[0]} is taken as the key, as its name suggests.")
     else:
-        told = f"in which {len(rows.drop_duplicates())} of {len(rows)} differ"
-        notes.append(f"No key was named: rows are told apart by their content, {told}.")
+        notes.append(
+            "No key was named: rows are told apart by their content, in which "
+            f"{len(rows.drop_duplicates())} of {len(rows)} differ."
+        )
     for name in names:
         if part[name] == "input" and (reason := _unfit(rows[name], rows[target], task)):
             part[name] = "excluded"

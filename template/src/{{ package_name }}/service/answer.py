@@ -14,7 +14,7 @@ from ..data.columns import Columns
 from ..training.registry import CHAMPION
 from .journal import Entry, Journal, JournalError, new_id
 from .metrics import Batch, Metrics
-from .requests import Row, to_arrays
+from .requests import Row, key_text, to_arrays
 from .scoring import Scorer
 from .versions import Answering, Versions
 
@@ -112,8 +112,11 @@ class Answerer:
         for one in chain.from_iterable(request.rows for request in requests):
             groups[one.scorer, one.assigned].append(one)
         made: dict[str, Made] = {}
+        batches = []
         for (scorer, assigned), theirs in groups.items():
-            made |= self._predict(scorer, assigned, theirs)
+            batch, answers = self._predict(scorer, assigned, theirs)
+            batches.append(batch)
+            made |= answers
         try:
             self.journal.write([entry for entry, _ in made.values()])
         except JournalError as error:
@@ -124,24 +127,26 @@ class Answerer:
             detail = f"The prediction could not be recorded, so it is not given: {error}"
             raise Refusal(503, detail) from error
         self.failed_at = -math.inf
+        self.metrics.batches.extend(batches)
         return [_told(request, made) for request in requests]
 
     def _asked(self, row: Row, now: Answering) -> Asked:
         parts = [row.get(name) for name in self.columns.roles.key]
-        unit = "\x1f".join(map(str, parts)) if parts and None not in parts else None
+        unit = "\x1f".join(map(key_text, parts)) if parts and None not in parts else None
         when = time.time()
         name = new_id(when)
         group = now.assigned(unit or name, self.settings.challenger_share)
         return Asked(tuple(map(row.get, self.kept)), when, name, *group, unit)
 
-    def _predict(self, scorer: Scorer, assigned: str, asked: list[Asked]) -> dict[str, Made]:
-        """Return what was made of each row by its id; nothing where the answer is not finite."""
+    def _predict(
+        self, scorer: Scorer, assigned: str, asked: list[Asked]
+    ) -> tuple[Batch, dict[str, Made]]:
+        """Return figures, and what was made of each row by its id where the answer is finite."""
         columns = zip(*(one.sent for one in asked), strict=True)
         values = dict(zip(self.columns.kinds, columns, strict=False))  # what is no input is behind
         start = time.perf_counter()
         predictions = scorer.answer(to_arrays(values, self.columns))
         seconds = time.perf_counter() - start
-        self.metrics.batches.append(Batch(scorer, assigned, values, predictions, seconds))
         made = {}
         for (sent, when, name, *_, unit), label, finite, shares in zip(
             asked,
@@ -172,7 +177,7 @@ class Answerer:
                 to_json(shares).decode() if shares else None,
             )
             made[name] = entry, answer
-        return made
+        return Batch(scorer, assigned, values, predictions, seconds), made
 
 
 def _told(request: Request, made: dict[str, Made]) -> bytes | Exception:

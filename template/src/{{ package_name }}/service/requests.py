@@ -110,6 +110,11 @@ def to_arrays(values: Mapping[str, Sequence[Any]], columns: Columns) -> Arrays:
     return {name: _array(values[name], kind) for name, kind in columns.kinds.items()}
 
 
+def key_text(value: Any) -> str:
+    """Return a part of a key as `outcomes` finds it; a moment is the same in every time zone."""
+    return str(_in_utc(value) if isinstance(value, datetime) else value)
+
+
 def _array(values: Sequence[Any], kind: Kind) -> np.ndarray:
     if kind == "category":
         return np.array([value or MISSING for value in values], dtype=object)

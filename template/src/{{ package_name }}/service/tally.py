@@ -120,6 +120,8 @@ def _of_entries(profile: Profile, version: int, entries: list[Entry]) -> Tally:
     for name, part in profile.columns.items():
         if part.edges is not None:  # what another schema took for a number may be none
             rows[name] = pd.to_numeric(rows[name], errors="coerce")
+        else:  # an empty text is none, for the model too
+            rows[name] = rows[name].mask(rows[name] == "")
     return _count(profile, version, rows, made).model_copy(update={"time": entries[-1].time})
 
 
