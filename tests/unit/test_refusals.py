@@ -23,8 +23,10 @@ from slipway_template.data.columns import Columns
 from slipway_template.estimators import ruled
 from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
+from slipway_template.training import gates
 from slipway_template.training.artifact import rules_digest
 from slipway_template.training.dataset import Part, doubts
+from slipway_template.training.evaluation import Scores
 from slipway_template.training.explain import time_features
 from slipway_template.training.pipeline import Pipeline
 from slipway_template.training.train import evaluate, fit
@@ -218,3 +220,19 @@ def test_a_call_on_few_rows_is_not_taken_for_the_cost_of_a_row() -> None:
     slow = FunctionTransformer(lambda rows: time.sleep(0.01) or rows).fit(ROWS)
     estimator = SimpleNamespace(pipeline_=SimpleNamespace(named_steps={"features": slow}))
     assert time_features(estimator, ROWS.head(20))["features"] < 60
+
+
+def test_validation_rows_of_one_class_let_no_model_pass() -> None:
+    (said,) = gates._uniform(np.array(["no"] * 450, dtype=object))
+    assert "Baseline gate: the target is no in all 450 validation rows" in said
+    assert not [*gates._uniform(np.array([0.0, 1.0]))]
+
+
+def test_a_champion_has_decayed_where_it_lost_more_than_by_chance() -> None:
+    losses = np.random.default_rng(0).normal(0.5, 0.1, 400)
+    said = gates._decay(Scores({"brier": 0.5}, losses), {"brier": 0.2}, "brier", 4)
+    assert said.startswith("version 4 has brier 0.5000 on the newest validation rows, 0.2000 on")
+    assert not gates._decay(Scores({"brier": 0.5}, losses), {"brier": 0.45}, "brier", 4)
+    assert not gates._decay(Scores({"rmse": 0.7}, losses), {"rmse": 0.7}, "rmse", 4)
+    few = Scores({"rmse": 0.7}, np.array([0.01, 0.01, 1.5]))
+    assert not gates._decay(few, {"rmse": 0.5}, "rmse", 4)

@@ -44,7 +44,7 @@ def audit(
     versions = client.search_model_versions(f"name = '{MODEL}'")
     return [
         *_left_by_a_crash(client, now_ms, mend=mend),
-        *_versions(client, versions),
+        *_versions(client, versions, now_ms - DAY_MS * settings.monitoring.window_days),
         *_aliases(client, versions, settings.monitoring.retrain_every_days, now_ms),
     ]
 
@@ -84,12 +84,18 @@ def _alive(run: Run) -> bool:
     return pid > 0
 
 
-def _versions(client: MlflowClient, versions: list[ModelVersion]) -> Iterator[Finding]:
-    """Versions without a run, a record, a digest or a commit."""
+def _versions(
+    client: MlflowClient, versions: list[ModelVersion], since_ms: float
+) -> Iterator[Finding]:
+    """Versions without a run, a record, a digest or a commit; what new ones found of champions."""
     for version in versions:
         name, tags = f"version {version.version}", version.tags
         try:
-            lacking = registry.record(version.run_id or "(none)").gaps()
+            record = registry.record(version.run_id or "(none)")
+            if record.decay and version.creation_timestamp > since_ms:
+                advice = "see what changed in the world; train anew as its outcomes come in"
+                yield Finding("performance", f"{record.decay}, says the training of {name}", advice)
+            lacking = record.gaps()
             if client.get_run(version.run_id).info.lifecycle_stage != "active":
                 lacking.append("its run, which was deleted")
         except (GateRefused, MlflowException):
@@ -131,7 +137,11 @@ def _aliases(
             days = (now_ms - version.creation_timestamp) / DAY_MS
             if days > most_days:
                 what = f"champion version {number} is {days:.0f} days old, the limit is {most_days}"
-                yield Finding("stale champion", what, "make train")
+                newest = max(versions, key=lambda one: int(one.version))
+                told = registry.decision(newest) or {"promoted": True}
+                why = f"version {newest.version} was refused: {' '.join(told.get('reasons', []))}"
+                advice = "make train" if told["promoted"] else why.rstrip(".")
+                yield Finding("stale champion", what, advice)
 
 
 def _passed(version: ModelVersion) -> bool | None:

@@ -21,6 +21,8 @@ CHANCE = 2.0
 """Standard errors beyond which a difference is no chance."""
 COLLAPSE = 4.0
 """The same for one of many slices, of which some look bad by chance."""
+DECAY = 1.1
+"""A champion whose loss is above this times that of its own training has decayed."""
 DIVIDING = {"data": ("key", "group", "time"), "split": ("strategy", "seed", "validation", "test")}
 """Settings on which the split depends."""
 Facts = dict[str, dict[str, Any]]
@@ -32,6 +34,8 @@ class Rival(NamedTuple):
     metrics: dict[str, float]
     rows: str
     """On which validation rows: `the same`, or `its own`."""
+    decay: str = ""
+    """What it has lost since it was trained, where that is no chance."""
 
 
 def objections(
@@ -76,6 +80,7 @@ def objections(
     dummy = judge(make_dummy(artifact.about.task).fit(*dataset.part("train")), *part)
     scores = _score(artifact, part)
     best = champion_on(dataset, champion, settings)
+    yield from _uniform(part.target)
     yield from _losing(scores, dummy, best, PRIMARY[artifact.about.task], settings.promotion)
     yield from _collapsed(scores, dummy, part, artifact.columns, settings.promotion.slice_rows)
     yield from _too_slow(artifact, part, record, settings)
@@ -105,7 +110,9 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
     try:
         artifact = registry.fetch(champion, settings, lenient=True)
         part = dataset.part("validation", artifact.columns)
-        return Rival(_score(artifact, part).metrics, "the same")
+        scores = _score(artifact, part)
+        decay = _decay(scores, own.metrics, PRIMARY[artifact.about.task], champion.version)
+        return Rival(scores.metrics, "the same", decay)
     except (GateRefused, KeyError, ValueError, TypeError):  # a file, rule or column is gone
         return own
 
@@ -119,8 +126,25 @@ def _changed(then: Facts, now: Facts, settings: dict[str, tuple[str, ...]]) -> l
     ]
 
 
+def _decay(scores: Scores, then: dict[str, float], name: str, version: int) -> str:
+    usual = then[name] ** (1 if name == "brier" else 2)
+    low = scores.losses.mean() - CHANCE * scores.losses.std() / len(scores.losses) ** 0.5
+    if low <= DECAY * usual:
+        return ""
+    now = f"version {version} has {name} {scores.metrics[name]:.4f} on the newest validation rows"
+    return f"{now}, {then[name]:.4f} on those of its own training"
+
+
 def _score(artifact: Artifact, part: Part) -> Scores:
     return score(artifact.answer(part.inputs), artifact.about.classes, part.target)
+
+
+def _uniform(true: np.ndarray) -> Iterator[str]:
+    if (true == true[0]).all():  # whoever always answers so beats the dummy
+        yield (
+            f"Baseline gate: the target is {true[0]} in all {len(true)} validation rows, so they "
+            'tell nothing. Add rows, or set strategy = "stratified" in [split].'
+        )
 
 
 def _losing(

@@ -44,6 +44,8 @@ class Record(BaseModel, frozen=True):
     """What each step of features.py took, for a million rows."""
     warnings: list[str]
     """What was seen on the way that did not stop the training."""
+    decay: str = ""
+    """How much worse the champion was on the newest rows than promised, beyond chance."""
 
     def gaps(self) -> list[str]:
         """Name what a promotion needs and this record lacks."""
