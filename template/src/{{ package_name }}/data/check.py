@@ -17,8 +17,10 @@ def fingerprint_of(source: str, schema: pandera.DataFrameSchema, root: str) -> F
     A source is a `.csv` or `.parquet` file, a Delta table, `TABLE@VERSION` or `TABLE`, or a `.json`
     file that holds a saved fingerprint. The schema gives the columns of a CSV file their types.
     """
-    name, at, version = source.partition("@") if "/" not in source else ("", "", "")
+    name, at, version = source.partition("@")
     path = Path(source)
+    if "/" in source or path.is_file():
+        name = at = ""
     if path.suffix.lower() == ".json":
         return Fingerprint.from_json(path.read_bytes())
     if at or (name and tables.exists(root, name)):

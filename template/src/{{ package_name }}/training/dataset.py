@@ -112,8 +112,9 @@ def load_dataset(
     for name in settings.data.sources:
         wanted, history = (versions or {}).get(name), tables.history(settings.tables, name)
         known = next((entry for entry in history if wanted in {None, entry.version}), None)
-        if known is None:
-            raise UsageError(f"The table {name!r} has no version {wanted}.")
+        if not (known and known.facts):
+            number = "" if wanted is None else f" {wanted}"
+            raise UsageError(f"The table {name!r} has no version{number} that `data ingest` made.")
         found[name] = Table(**known.facts | {"version": known.version})
     chosen = {name: table.version for name, table in found.items()}
     divided = split(

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ..data import tables
 from ..data.fingerprint import fingerprint
 from ..utils import environment
-from ..utils.config import Data, Ensemble, Settings, SplitSettings, Training
+from ..utils.config import Data, Ensemble, Section, Settings, SplitSettings, Training
 from ..utils.errors import UsageError
 from ..utils.steps import Steps
 from . import registry
@@ -80,8 +80,16 @@ def reproduce(
 
 def _settings_of(record: Record, now: Settings) -> Settings:
     """Return the settings with all that makes a model as the record has it."""
-    kinds = {"data": Data, "split": SplitSettings, "training": Training, "ensemble": Ensemble}
-    sections = {name: kind(**record.settings.get(name, {})) for name, kind in kinds.items()}
+    kinds: dict[str, type[Section]] = {
+        "data": Data,
+        "split": SplitSettings,
+        "training": Training,
+        "ensemble": Ensemble,
+    }
+    sections = {}
+    for name, kind in kinds.items():
+        then = record.settings.get(name, {})
+        sections[name] = kind(**{key: then[key] for key in then if key in kind.model_fields})
     return now.model_copy(update=sections)
 
 

@@ -176,6 +176,8 @@ def _log(estimator: BaseEstimator, dataset: Dataset, record: Record, settings: S
     mlflow.log_metrics(figures.iloc[0].to_dict())
     golden = dataset.part("validation").inputs.head(settings.training.golden_rows)
     fast, reason = _fast(estimator, dataset, golden)
+    if reason:
+        log.warning("scikit-learn answers, as the faster ONNX can't: %s", reason)
     about = About(
         task=settings.data.task,
         roles=dataset.columns.roles,

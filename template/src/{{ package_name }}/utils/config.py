@@ -167,7 +167,7 @@ class Service(Section):
     """[service]: limits and promises of the running service."""
 
     latency_budget_ms: float | None = Field(default=None, gt=0)
-    """Time in which 95 of 100 single rows are answered; tried out before promotion."""
+    """Time in which 95 of 100 rows are answered; a model that alone needs more is refused."""
     environment: Literal["refuse", "warn"] = "refuse"
     """What happens to a model that was trained with other library versions."""
     max_rows: int = Field(default=10_000, ge=1)
