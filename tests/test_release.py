@@ -184,8 +184,8 @@ def test_no_file_of_theirs_hangs_on_an_answer() -> None:
 
 THEIR_NAMES = {
     "estimators.model": {"TRUSTED", "make_model"},
-    "estimators.ruled": {"make_estimator"},
-    "estimators.rules": {"RULES"},
+    "estimators.rules": {"RULES", "Rule"},
+    "preprocessing.features": {"make_features"},
     "preprocessing.schema": {"Rows"},
 }
 """What our files take from rooms that an update leaves alone: every project has had these."""

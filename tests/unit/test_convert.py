@@ -21,10 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from slipway_template.data import sample
 from slipway_template.data.columns import Columns, describe
 from slipway_template.data.validation import to_inputs
-from slipway_template.estimators import ruled
 from slipway_template.estimators.model import make_model
 from slipway_template.preprocessing.schema import Rows
-from slipway_template.training import convert, masks
+from slipway_template.training import convert, masks, ruled
 from slipway_template.training.convert import differs, to_graph, to_masks
 from slipway_template.training.evaluation import answers
 from slipway_template.training.graph import Graph

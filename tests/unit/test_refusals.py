@@ -20,10 +20,10 @@ from sklearn.svm import SVC, LinearSVC
 
 from slipway_template.cli import main as cli
 from slipway_template.data.columns import Columns
-from slipway_template.estimators import ruled
+from slipway_template.estimators import model
 from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
-from slipway_template.training import gates
+from slipway_template.training import gates, ruled
 from slipway_template.training.artifact import rules_digest
 from slipway_template.training.dataset import Part, doubts
 from slipway_template.training.evaluation import Scores
@@ -142,7 +142,7 @@ def test_own_code_that_can_not_be_imported_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, said: str
 ) -> None:
     def imported(*_: object) -> Any:
-        exec(compile(code, ruled.__file__.replace("ruled", "model"), "exec"), vars(ruled).copy())
+        exec(compile(code, model.__file__, "exec"), vars(model).copy())
 
     monkeypatch.setitem(cli.COMMANDS, "audit", ("", (), imported))
     assert cli.main(["audit"]) == 2

@@ -1,1 +1,1 @@
-"""Yours: features, model and rules, joined into the one estimator that is trained and served."""
+"""Yours: the model, and the rules around it."""

@@ -6,8 +6,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 TRUSTED = [
-    f"{PACKAGE}.estimators.ruled.RuledClassifier",
-    f"{PACKAGE}.estimators.ruled.RuledRegressor",
     f"{PACKAGE}.preprocessing.features.DateParts",
     "collections.OrderedDict",
     "numpy.dtype",

@@ -37,7 +37,7 @@ def fit_ensemble(
 ) -> BaseEstimator:
     """Return the project's estimator with many models in the place of its one.
 
-    `estimator` is unfitted, as `estimators.ruled.make_estimator` returns it. Its features are
+    `estimator` is unfitted, as `ruled.make_estimator` returns it. Its features are
     fitted once, on all training rows. `note` is called with each member once it is through, fitted
     or not.
 

@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 from ..utils.blame import told
 from .evaluation import answers, judge
 
-TYPES = [f"{__name__}.RouterClassifier", f"{__name__}.RouterRegressor"]
 """What a model file may hold beside the TRUSTED of estimators/model.py."""
 
 Rows = tuple[np.ndarray, np.ndarray]

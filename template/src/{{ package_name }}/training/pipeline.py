@@ -15,10 +15,12 @@ from ..utils.blame import refusing
 from ..utils.errors import GateRefused
 from .evaluation import answers
 from .graph import Arrays
-from .members import TYPES
+from .members import RouterClassifier, RouterRegressor
+from .ruled import RuledClassifier, RuledRegressor
 
 FILE = "model.skops"
-KNOWN = [*TRUSTED, *TYPES]
+OURS = RuledClassifier, RuledRegressor, RouterClassifier, RouterRegressor
+KNOWN = [*TRUSTED, *(f"{kind.__module__}.{kind.__name__}" for kind in OURS)]
 """What a model file may hold."""
 CHANGED = "Golden sample gate: with the code that is here now the model can't answer, so train anew"
 

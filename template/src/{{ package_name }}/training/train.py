@@ -18,7 +18,6 @@ from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from ..data.ingest import ingest_all
-from ..estimators.ruled import make_estimator
 from ..utils import environment
 from ..utils.blame import refusing
 from ..utils.config import Settings
@@ -37,6 +36,7 @@ from .masks import FILE as MASKS_FILE
 from .members import Member
 from .pipeline import KNOWN
 from .record import Record
+from .ruled import make_estimator
 from .tracking import experiment
 
 log = logging.getLogger(__name__)

@@ -44,6 +44,6 @@ def place(error: Exception) -> str:
     """Return that line in brackets, nothing where it came through none."""
     for frame in reversed(extract_tb(error.__traceback__)):
         file = Path(frame.filename)
-        if file.name != "ruled.py" and not set(OWN).isdisjoint(file.parents):
+        if not set(OWN).isdisjoint(file.parents):
             return f" ({file.relative_to(PACKAGE)}, line {frame.lineno})"
     return ""

@@ -9,11 +9,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, Reg
 from sklearn.pipeline import Pipeline
 
 from ..data.columns import Columns
+from ..estimators.model import make_model
+from ..estimators.rules import RULES, Rule
 from ..preprocessing.features import make_features
 from ..utils.errors import GateRefused, UsageError
 from ..utils.rules import apply_rules
-from .model import make_model
-from .rules import RULES, Rule
 
 
 def make_estimator(columns: Columns, task: str, rules: list[str], seed: int) -> BaseEstimator:
