@@ -176,7 +176,8 @@ class Journal:
                 log.warning("%d lines of predictions can't be read: see %s", len(spoilt), path)
 
     def _move(self, lines: list[bytes]) -> None:
-        rows = b",".join(line[1:-2] for line in lines).decode()  # each is `[…]`, of several
+        # Each is `[…]`, of several rows, or of none where no answer was finite.
+        rows = b",".join(line[1:-2] for line in lines if line != b"[]\n").decode()
         with self.engine.begin() as connection:
             connection.execute(TAKE_IN, {"rows": f"[{rows}]"})
 
