@@ -218,7 +218,7 @@ def test_a_switch_that_is_killed_halfway_leads_to_no_other_version(
 
 
 def test_the_last_decision_counts(client: MlflowClient) -> None:
-    made = versions(client, 11, other="{}")
+    made = versions(client, 11, other="{}", **{"decision note": "by Ann", "decision z": "3"})
     about = client.get_model_version(MODEL, "1")
     assert registry.decision(about) is None
     for number, *decided in [(11, False), (2, True, False), (3, False, True), (10, False)]:

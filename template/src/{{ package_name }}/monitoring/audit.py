@@ -1,6 +1,5 @@
 """Lists models and runs that nobody could trace, and what a crash has left behind."""
 
-import json
 import os
 import platform
 import time
@@ -54,7 +53,7 @@ def _left_by_a_crash(client: MlflowClient, now_ms: float, *, mend: bool) -> Iter
     going = set()
     for run in client.search_runs(place, "attributes.status = 'RUNNING'"):
         name = run.info.run_id
-        host = run.data.tags.get("host")
+        host = run.data.tags.get("host", "an unknown machine")
         away = host != platform.node()
         if now_ms - run.info.start_time < DAY_MS if away else _alive(run):
             going.add(name)
@@ -76,10 +75,10 @@ def _left_by_a_crash(client: MlflowClient, now_ms: float, *, mend: bool) -> Iter
 
 def _alive(run: Run) -> bool:
     """Tell whether the process of a run of this machine goes on."""
-    pid = int(run.data.tags.get("pid", 0))
     try:
+        pid = int(run.data.tags.get("pid", 0))
         os.kill(pid, 0)
-    except OSError as error:
+    except (OSError, OverflowError, ValueError) as error:  # the tag may be another tool's
         return isinstance(error, PermissionError)
     return pid > 0
 
@@ -146,6 +145,6 @@ def _aliases(
 
 def _passed(version: ModelVersion) -> bool | None:
     """Tell whether a version ever became champion by a decision; None before the first one."""
-    told = [json.loads(text) for name, text in version.tags.items() if name.startswith("decision ")]
+    told = registry.decisions(version)
     led = [one for one in told if one["promoted"] and one.get("champion") == int(version.version)]
     return bool(led) if told else None

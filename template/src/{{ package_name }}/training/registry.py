@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -204,10 +205,15 @@ def refused(client: MlflowClient) -> list[int]:
     return sorted(number for number, told in last.items() if told and not told["promoted"])
 
 
+def decisions(about: ModelVersion) -> list[dict[str, Any]]:
+    """Return what was decided about a version, oldest first. Tags that people set are none."""
+    tags = sorted(about.tags.items())
+    return [json.loads(text) for name, text in tags if re.match(r"decision \d{4}-\d\d-\d\dT", name)]
+
+
 def decision(about: ModelVersion) -> dict[str, Any] | None:
     """Return what was last decided about a version, None where nothing was."""
-    decisions = sorted(name for name in about.tags if name.startswith("decision "))
-    return json.loads(about.tags[decisions[-1]]) if decisions else None
+    return next(reversed(decisions(about)), None)
 
 
 def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:
