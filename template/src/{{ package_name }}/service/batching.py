@@ -109,6 +109,7 @@ class Batcher(Generic[Asked, Answer]):
     def _beside(self, asked: Sequence[Asked]) -> "asyncio.Future[Sequence[Answer | Exception]]":
         """Work in a thread that the end of the process does not wait for: a model may be stuck."""
         done: Future[Sequence[Answer | Exception]] = Future()
+        done.set_running_or_notify_cancel()  # nobody can cancel what the thread will set
 
         def work() -> None:
             try:
