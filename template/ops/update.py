@@ -54,8 +54,7 @@ def versions() -> tuple[str, str]:
     command = [*COPIER, "check-update", "--output-format", "json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        said = f"_src_path in {ANSWERS} must name the template by its full path, or its URL."
-        sys.stderr.write(f"{done.stderr}{said}\n")
+        sys.stderr.write(f"{done.stderr}_src_path in {ANSWERS} must be a full path or a URL.\n")
         sys.exit(2)
     found = json.loads(done.stdout)
     return found["current_version"], found["latest_version"]
