@@ -212,5 +212,5 @@ def _uncommitted(record: Record) -> Iterator[str]:
     elif record.changes:
         yield (
             f"Commit gate: {record.changes} file(s) differed from commit {record.commit[:8]}; "
-            "commit and train anew, or pass --allow-dirty."
+            "commit what git status names, train anew, or pass --allow-dirty."
         )
