@@ -21,6 +21,7 @@ from .validation import declared_types
 
 CHUNK_ROWS = 50_000
 MISSING_SHARE = 0.04
+MOST_CLASSES = 50
 START = np.datetime64("2024-01-01T00:00:00", "us")
 
 
@@ -67,8 +68,11 @@ def _chunk(
     roles = columns.roles
     number = np.arange(start, start + CHUNK_ROWS)
     made: dict[str, pd.Series] = {}
-    score = rng.normal(0, 0.5, CHUNK_ROWS)
-    weights = _weights(columns.inputs)
+    # A few thousand rows are to show what moves many classes, too; amounts count as two.
+    several = _values(schema.columns[roles.target], np.linspace(0, 0.999, 1_000)).nunique()
+    classes = several if several <= MOST_CLASSES else 2
+    score = rng.normal(0, 1 / classes, CHUNK_ROWS)
+    weights = _weights(columns.inputs[: 8 if classes == 2 else 4])
     for name, column in schema.columns.items():
         unique = name in roles.key or column.unique
         if (unique or name == roles.time) and kind_of(column.dtype) == "date":
@@ -81,7 +85,7 @@ def _chunk(
         elif name in columns.kinds:
             position = rng.beta(2, 4, CHUNK_ROWS)
             made[name] = _values(column, position)
-            score += weights[name] * (position - 1 / 3) / 0.18
+            score += weights.get(name, 0) * (position - 1 / 3) / 0.18
             if column.nullable:
                 made[name] = made[name].mask(rng.random(CHUNK_ROWS) < MISSING_SHARE)
     position = 1 / (1 + np.exp(1 - score))
