@@ -102,7 +102,6 @@ def test_the_time_to_read_and_the_rows_before_are_kept(settings: Any) -> None:
             {"row_id": ["a"], "old": [1.0], "churned": [True]},
             "knows no 'old'",
         ),
-        ({"age": [1.0], "churned": [True]}, r"reset_index\(\)"),
     ],
 )
 def test_what_may_have_become_of_a_column_is_told(

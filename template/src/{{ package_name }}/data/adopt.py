@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from ..utils.config import Data
 from ..utils.errors import UsageError
@@ -61,16 +60,13 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
     which gets what they will say, raises an error. UsageError where the file can't be read, a
     column can't play its role, or nothing is to learn.
     """
-    try:
-        config = tomlkit.parse(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TOMLKitError) as error:
-        raise UsageError(f"The settings {config_file} can't be read: {error}") from None
+    config = tomlkit.parse(config_file.read_text(encoding="utf-8-sig"))
     notes: list[str] = []
     raw = _read_rows(file, notes)
     names = list(raw.columns)
     others = [("time", time), ("group", group), *(("key", k) for k in key)]
     given = [("target", target), *((role, name) for role, name in others if name)]
-    _check_names(given, key, names)
+    _check_names(given, names, notes)
     read = {name: infer(raw[name]) for name in names}
     notes += [f"{name} {doubt}." for name, (_, doubt) in read.items() if doubt]
     rows = pd.DataFrame({name: values for name, (values, _) in read.items()})
@@ -85,10 +81,8 @@ def adopt(  # noqa: PLR0913 - one argument for each option of the command
         part[key[0]] = "key"
         notes.append(f"{key[0]} is taken as the key, as its name suggests.")
     else:
-        notes.append(
-            "No key was named: rows are told apart by their content, in which "
-            f"{len(rows.drop_duplicates())} of {len(rows)} differ."
-        )
+        told = f"in which {len(rows.drop_duplicates())} of {len(rows)} differ"
+        notes.append(f"No key was named: rows are told apart by their content, {told}.")
     for name in names:
         if part[name] == "input" and (reason := _unfit(rows[name], rows[target], task)):
             part[name] = "excluded"
@@ -133,14 +127,13 @@ def _read_rows(file: Path, notes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(table.drop_columns(odd + taken).to_pandas(types_mapper=nullable_type))
 
 
-def _check_names(given: list[tuple[str, str]], key: list[str], names: list[str]) -> None:
+def _check_names(given: list[tuple[str, str]], names: list[str], notes: list[str]) -> None:
     """Refuse a column that isn't there, or that is to play two parts."""
     for role, name in given:
-        if name in ADDED:
-            said = "what is added to rows is called so; rename the column in the file"
-            raise UsageError(f"--{role} {name}: {said}.")
         if name not in names:
-            raise UsageError(f"--{role} {name}: no such column. It has: {str(names)[1:-1]}.")
+            known = " ".join([f"It has: {str(names)[1:-1]}.", *notes])
+            raise UsageError(f"--{role} {name}: no such column. {known}")
+    key = [name for role, name in given if role == "key"]
     # A key of several columns may well have the entity or the time among them.
     alone = [n for role, n in given if role != "key" or len(key) == 1 or ("target", n) in given]
     for name in [*alone, *key]:

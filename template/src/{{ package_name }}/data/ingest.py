@@ -76,7 +76,9 @@ def _ingest(
     for name, source in sources.items():
         declared, shown = _columns_of(name, raw, schema, settings), without_password(source)
         if gone := [column for column in declared.columns if column not in raw[name]]:
-            raise ColumnsGone(shown, gone, _hint(gone, raw[name], schema, settings.data))
+            strange = [column for column in raw[name] if column not in schema.columns][:10]
+            hint = f" Was it renamed? schema.py knows no {str(strange)[1:-1]}." if strange else ""
+            raise ColumnsGone(shown, gone, hint)
         ready[name] = screened = screen(raw[name], declared, settings.data.key)
         _hold_against_policy(shown, screened, settings.data)
     return [
@@ -164,15 +166,6 @@ def _columns_of(
         wanted -= {*(raw[other] if other in raw else tables.columns(settings.tables, other))}
     wanted |= {*raw[name], *settings.data.key}
     return schema.select_columns([column for column in schema.columns if column in wanted])
-
-
-def _hint(gone: list[str], raw: pd.DataFrame, schema: pa.DataFrameSchema, data: Data) -> str:
-    """Say what may have become of columns that are not there."""
-    if strange := [name for name in map(str, raw) if name not in schema.columns][:10]:
-        return f" Was it renamed? schema.py knows no {str(strange)[1:-1]}."
-    if set(gone) <= {*data.key}:
-        return " If it is an index in pandas: reset_index() before to_parquet()."
-    return ""
 
 
 def _hold_against_policy(source: str, screened: Screened, data: Data) -> None:
