@@ -110,7 +110,10 @@ def fetch(registered: Registered, settings: Settings, *, lenient: bool = False) 
     other library versions and rules pass, as when two models are compared.
     """
     if not registered.digest:
-        raise GateRefused(f"Digest gate: version {registered.version} was registered without one.")
+        raise GateRefused(
+            f"Digest gate: version {registered.version} was registered without one, by hand or by "
+            "another tool; promote another version, or train anew."
+        )
     cache = settings.var / "models" / registered.digest
     try:
         if not cache.exists() or digest(cache) != registered.digest:
@@ -182,7 +185,8 @@ def _switching_on_server(client: MlflowClient) -> Iterator[None]:
     try:
         yield
     finally:
-        client.delete_registered_model(name)
+        with contextlib.suppress(MlflowException):  # if it is not gone, the next one is told so
+            client.delete_registered_model(name)
 
 
 def switch(client: MlflowClient, new: Registered, old: Registered | None) -> None:

@@ -58,7 +58,9 @@ def reproduce(
     """
     try:
         run = client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in registry.NOT_THERE:
+            raise
         raise UsageError(f"There is no run {run_id!r}; `make ui` lists them.") from None
     record = registry.record(run_id)
     steps = Steps()
