@@ -19,7 +19,7 @@ from ..preprocessing.schema import Rows
 from ..training import tracking
 from ..utils import config
 from ..utils.config import Settings
-from ..utils.errors import UsageError
+from ..utils.errors import Stop, UsageError
 from .app import create_app
 from .predict import Service
 
@@ -85,8 +85,13 @@ def create_worker(settings: Settings | None = None) -> Service:
     """Return the service for one process; uvicorn calls this in each of several."""
     if parent := multiprocessing.parent_process():  # nobody else would stop this one
         threading.Thread(target=_end_with, args=[parent], daemon=True).start()
-    settings = settings or config.load()
-    app = create_app(tracking.connect(settings), settings, Rows.to_schema())
+    try:
+        settings = settings or config.load()
+        app = create_app(tracking.connect(settings), settings, Rows.to_schema())
+    except Stop as error:
+        if parent:
+            sys.exit(f"A worker can't start, and is tried again: {error}")
+        raise
     gc.collect()
     gc.freeze()  # what is loaded by now stays; to look through it again would cost milliseconds
     return app
