@@ -11,7 +11,11 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -28,6 +32,7 @@ from slipway_template.training.artifact import rules_digest
 from slipway_template.training.dataset import Part, doubts
 from slipway_template.training.evaluation import Scores
 from slipway_template.training.explain import time_features
+from slipway_template.training.members import Member, fit_member
 from slipway_template.training.pipeline import Pipeline
 from slipway_template.training.train import evaluate, fit
 from slipway_template.utils.config import Ensemble, Roles, SplitSettings, Training
@@ -236,3 +241,20 @@ def test_a_champion_has_decayed_where_it_lost_more_than_by_chance() -> None:
     assert not gates._decay(Scores({"rmse": 0.7}, losses), {"rmse": 0.7}, "rmse", 4)
     few = Scores({"rmse": 0.7}, np.array([0.01, 0.01, 1.5]))
     assert not gates._decay(few, {"rmse": 0.5}, "rmse", 4)
+
+
+def test_only_columns_that_never_change_are_doubted_whatever_the_first_row_lacks() -> None:
+    flags = {"flag": pd.array([None, True, False] * 20, "boolean"), "some": [None, 1.0] * 30}
+    split = SimpleNamespace(
+        rows=lambda _: pd.DataFrame(flags | {"same": 1.0}), counts={"train": 60}, strategy="key"
+    )
+    columns = SimpleNamespace(inputs=["flag", "some", "same"])
+    tables = {"t": SimpleNamespace(rows=60)}
+    given: Any = SimpleNamespace(columns=columns, split=split, tables=tables)
+    assert [*doubts(given, SplitSettings())] == ["same is 1.0 in all 60 training rows"]
+
+
+def test_a_segment_of_one_class_is_left_to_the_model_of_all() -> None:
+    X, y = np.array([[0.0, 1], [1, 2], [1, 3], [0, 4]]), np.array([0, 1, 1, 1])
+    few = Member("by=few", HistGradientBoostingClassifier(random_state=0), {}, 1)
+    assert "answers in the shape" in fit_member(few, (X, y), (X[:1], y[:1]), 1).reason

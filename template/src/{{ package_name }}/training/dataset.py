@@ -75,7 +75,7 @@ def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
     """Yield what may be meant, but makes training see less than is there."""
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
     for name, values in inputs.items():
-        if not values.isna().any() and (values == values.iloc[0]).all():
+        if values.isin(values.head(1)).all():
             yield f"{name} is {values.iloc[0]} in all {len(inputs):,} training rows"
     counts, most = dataset.split.counts, max(table.rows for table in dataset.tables.values())
     total, wanted = sum(counts.values()), settings.validation + settings.test

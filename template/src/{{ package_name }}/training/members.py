@@ -66,6 +66,7 @@ def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> M
         X, y = _of(member, train)
         with threadpool_limits(threads):
             model = member.model.fit(X, y)
+            judge(model, X[:1], y[:1])  # where its segment has no validation rows as well
             X_held, y_held = _of(member, validation)
             loss = float(judge(model, X_held, y_held).losses.mean()) if len(y_held) else math.nan
     except Exception as error:  # noqa: BLE001 - one that fails must not lose the others
