@@ -56,15 +56,6 @@ def trained(monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame = ROWS, **made: 
     return estimator
 
 
-def test_only_a_column_with_one_value_and_no_gap_is_called_constant() -> None:
-    rows = pd.DataFrame({"gaps": [None, 3, 3], "same": [7, 7, 7]}, dtype="Int64")
-    rows["text"] = ["a", "b", "c"]  # beside it the first row holds objects
-    columns = Columns(Roles(target="late"), dict.fromkeys(rows, "number"))
-    parts = SimpleNamespace(rows=lambda _: rows, counts={"train": 3}, strategy="key")
-    data: Any = SimpleNamespace(columns=columns, split=parts, tables={"a": SimpleNamespace(rows=3)})
-    assert [*doubts(data, SplitSettings())] == ["same is 7 in all 3 training rows"]
-
-
 class Flat(RandomForestClassifier):
     """It answers the probability of one class alone."""
 

@@ -29,10 +29,8 @@ class Performance:
 
 def of_champion(performance: list[Performance], version: int, least: int = 1) -> Performance | None:
     """Return that of a version as the champion, None with fewer known outcomes than `least`."""
-    for one in performance:
-        if (one.version, one.group) == (version, "champion") and one.predictions >= least:
-            return one
-    return None
+    known = [one for one in performance if one.predictions >= least]
+    return next((x for x in known if (x.version, x.group) == (version, "champion")), None)
 
 
 def losses(judged: pd.DataFrame) -> pd.DataFrame:

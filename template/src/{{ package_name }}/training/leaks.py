@@ -23,11 +23,8 @@ def find_leaks(
 ) -> list[Leak]:
     """Look for what training could tell a model about the rows that judge it, one of each kind.
 
-    Parameters
-    ----------
-    group : the entity's column; without one, the key names the entity.
-    time : the time column, looked at with strategy "time".
-    inputs : the model's columns; rows equal in all of them look the same to it.
+    `group` names the entity, else the key does; `time` is looked at with strategy "time"; rows that
+    are equal in all `inputs` look the same to the model.
     """
     leaks = []
     entity = [group] if group else split.key
