@@ -143,7 +143,11 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
         rejected=window.rejected,
         later=sum(one.rows for one in told if one.time >= now),
         alarms=[Finding(kind, what, alarms.ADVICE[kind]) for kind, what in found]
-        + audit(client, settings, now=now),
+        + [
+            one  # uncommitted code is no news where it answers nothing
+            for one in audit(client, settings, now=now)
+            if one.kind != "dirty commit" or one.what.startswith(f"version {version} ")
+        ],
         shifts=shifts,
         reference=window.reference,
         current=window.counts,
