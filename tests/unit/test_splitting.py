@@ -467,8 +467,7 @@ def test_other_settings_than_the_manifests_are_refused(tmp_path: Path) -> None:
             divide(customers(), **{"strategy": "time", **changed}, manifest=manifest)
         assert str(caught.value) == (
             f"split: {manifest} was made with other settings ({words}), and the new ones would "
-            "move rows between train and test. To do that on purpose, delete the file or name "
-            "another"
+            "move rows between train and test. To do that on purpose, delete the file"
         )
 
     divide(customers(), "time", manifest, folds=7)  # folds are no matter of the parts

@@ -136,10 +136,10 @@ def _aliases(
             days = (now_ms - version.creation_timestamp) / DAY_MS
             if days > most_days:
                 what = f"champion version {number} is {days:.0f} days old, the limit is {most_days}"
-                newest = max(versions, key=lambda one: int(one.version))
-                told = registry.decision(newest) or {"promoted": True}
-                why = f"version {newest.version} was refused: {' '.join(told.get('reasons', []))}"
-                advice = "make train" if told["promoted"] else why.rstrip(".")
+                newest, advice = max(versions, key=lambda one: int(one.version)), "make train"
+                if (told := registry.decision(newest)) and not told["promoted"]:
+                    why = " ".join(told["reasons"]).rstrip(".")
+                    advice = f"version {newest.version} was refused: {why}"
                 yield Finding("stale champion", what, advice)
 
 

@@ -47,8 +47,12 @@ def fit_ensemble(
     chosen, train, held = settings.ensemble, dataset.part("train"), dataset.part("validation")
     features = clone(estimator.pipeline.named_steps["features"])
     if chosen.by:
-        segments = ("segment", _numbers(dataset, chosen.by), [chosen.by])
-        features.transformers = [segments, *features.transformers]
+        known = dataset.columns.of("category")
+        if chosen.by not in known:
+            said = f"[ensemble] by is {chosen.by!r}, which is no category among the inputs"
+            raise UsageError(f"{said}: {', '.join(known)}.")
+        numbers = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=REST)
+        features.transformers = [("segment", numbers, [chosen.by]), *features.transformers]
     y, y_held = train.target, held.target
     if is_classifier(estimator):
         estimator.classes_, y = np.unique(y, return_inverse=True)
@@ -67,15 +71,6 @@ def fit_ensemble(
     model = _combine([fitted[one.name] for one in planned], chosen, rows)
     estimator.pipeline_ = Pipeline([("features", features), ("model", model)])
     return estimator
-
-
-def _numbers(dataset: Dataset, by: str) -> OrdinalEncoder:
-    known = dataset.columns.of("category")
-    if by not in known:
-        raise UsageError(
-            f"[ensemble] by is {by!r}, which is no category among the inputs: {', '.join(known)}."
-        )
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=REST)
 
 
 def _plan(features: ColumnTransformer, settings: Settings) -> list[Member]:

@@ -70,17 +70,14 @@ def score(answered: np.ndarray, classes: list[Any] | None, true: np.ndarray) -> 
 
     Answered are probabilities in the order of `classes`, or values where that is None.
     """
-    if classes is None:
-        return _score_values(answered, true.astype("float64"))
-    return _score_classes(answered, classes, true)
-
-
-def _score_values(values: np.ndarray, true: np.ndarray) -> Scores:
-    losses = (values - true) ** 2
+    if classes is not None:
+        return _score_classes(answered, classes, true)
+    true = true.astype("float64")
+    losses = (answered - true) ** 2
     found = {
         "rmse": float(np.sqrt(losses.mean())),
-        "mae": float(metrics.mean_absolute_error(true, values)),
-        "r2": float(metrics.r2_score(true, values)) if len(true) > 1 else 0.0,
+        "mae": float(metrics.mean_absolute_error(true, answered)),
+        "r2": float(metrics.r2_score(true, answered)) if len(true) > 1 else 0.0,
     }
     return Scores(found, losses)
 

@@ -33,10 +33,7 @@ def column_importance(estimator: BaseEstimator, part: Part, seed: int) -> dict[s
 
 
 def time_features(estimator: BaseEstimator, inputs: pd.DataFrame) -> dict[str, float]:
-    """Return the seconds that each step of features.py takes, scaled to a million rows.
-
-    What is no ColumnTransformer is one step.
-    """
+    """Return the seconds that each step of features.py takes, scaled to a million rows."""
     # A few rows alone would tell what a call costs, not what a row does.
     inputs = pd.concat([inputs] * -(-ROWS // len(inputs)), ignore_index=True)
     seconds, features = {}, estimator.pipeline_.named_steps["features"]

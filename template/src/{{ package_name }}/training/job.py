@@ -34,8 +34,7 @@ def is_here() -> bool:
 def run(train: Callable[[], Outcome], options: argparse.Namespace) -> Outcome:
     """Train as the one who sent the job said, and leave what the platform expects.
 
-    `train` goes by the settings and options that are in force when it is called. Of `options`,
-    those of the command line, the ones that the job was sent with are set.
+    `train` goes by the settings then in force, and by `options`, where those of the job are set.
     """
     try:
         _take_in(options)

@@ -40,8 +40,7 @@ def submit(name: str, variables: dict[str, str], remote: Remote) -> None:
 def look(name: str) -> tuple[str, bool, str | None]:
     """Return what a job is at, whether that is its end, and why it failed where it did.
 
-    What it is at includes what keeps it from starting, such as an image that can't be pulled. Why
-    it failed is what it wrote to /opt/ml/output/failure, the container's termination message.
+    What keeps it from starting is told too. Why it failed is the container's termination message.
     """
     job, pods = _get("job", name), _get("pods", "--selector", f"job-name={name}")["items"]
     pods.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])

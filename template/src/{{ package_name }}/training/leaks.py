@@ -56,8 +56,7 @@ def find_leaks(
 def _shared(codes: np.ndarray, split: Split) -> tuple[int, np.ndarray]:
     """Count the rows whose code is in several parts; give one row of each part as an example.
 
-    A code of -1 stands for no value. The example has the smallest hash, so that the rows' order
-    does not decide.
+    A code of -1 stands for no value. The example has the smallest hash, whatever the rows' order.
     """
     sides = split.part.cat.codes.reset_index(drop=True)
     of_code = sides.groupby(codes)

@@ -36,8 +36,7 @@ class Member:
     params: dict[str, Any]
     """In what it differs from the model of estimators/model.py."""
     segment: int | None
-    """The number, in the first feature, of the rows it is for; `REST` where it is for all of them,
-    None where the rows have no segments."""
+    """What its rows have as first feature; `REST` where it is for all, None without segments."""
     rows: int = 0
     seconds: float = 0.0
     loss: float = math.nan
@@ -121,10 +120,6 @@ class RouterClassifier(ClassifierMixin, _Router):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""
         return self._route(X, (len(X), len(self.classes_)))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return numbers of classes, shape (n_rows,)."""
-        return self.predict_proba(X).argmax(axis=1)
 
 
 class RouterRegressor(RegressorMixin, _Router):

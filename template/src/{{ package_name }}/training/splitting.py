@@ -119,14 +119,14 @@ def _sides(h: np.ndarray, test_below: Any, validation_below: Any) -> np.ndarray:
 
 def _refuse_empty(sides: np.ndarray, settings: SplitSettings, kept: Path | None) -> None:
     if empty := [name for side, name in enumerate(PARTS) if not (sides == side).any()]:
-        if kept:
-            said = f"with the cuts kept in {kept}. Delete it if these rows are others"
-            raise UsageError(f"{' and '.join(empty)} would be empty {said}")
-        raise UsageError(
-            f"{' and '.join(empty)} would be empty: {len(sides)} rows are too few, or too alike, "
+        said = (
+            f": {len(sides)} rows are too few, or too alike, "
             f"for validation = {settings.validation:g} and test = {settings.test:g}. "
             "Add rows, raise the shares, or change strategy or seed in [split]"
         )
+        if kept:
+            said = f" with the cuts kept in {kept}. Delete it if these rows are others"
+        raise UsageError(f"{' and '.join(empty)} would be empty{said}")
 
 
 def _by_time(column: pd.Series, settings: SplitSettings, old: Cuts) -> tuple[np.ndarray, Cuts]:
@@ -201,8 +201,7 @@ def _read(manifest: Path, made_with: dict[str, Any]) -> Cuts:
     if changed:
         raise GateRefused(
             f"split: {manifest} was made with other settings ({'; '.join(changed)}), and the new "
-            "ones would move rows between train and test. To do that on purpose, delete the file "
-            "or name another"
+            "ones would move rows between train and test. To do that on purpose, delete the file"
         )
     return cuts
 

@@ -87,7 +87,6 @@ def train(
             rival = gates.champion_on(dataset, champion, settings)
             if rival and rival.metrics:
                 metrics["champion"] = rival.metrics
-            decay = rival.decay if rival else ""
         with steps.step("explain"):
             importance = column_importance(
                 estimator, dataset.part("validation"), seeds["importance"]
@@ -109,7 +108,7 @@ def train(
             importance=importance,
             feature_seconds=feature_seconds,
             warnings=warnings,
-            decay=decay,
+            decay=rival.decay if rival else "",
         )
         with steps.step("record"):
             model_uri = _log(estimator, dataset, record, settings)
