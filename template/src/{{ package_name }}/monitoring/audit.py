@@ -92,7 +92,7 @@ def _versions(
         try:
             record = registry.record(version.run_id or "(none)")
             if record.decay and version.creation_timestamp > since_ms:
-                advice = "see what changed in the world; train anew as its outcomes come in"
+                advice = "see what changed in the world, or in how outcomes are taken down"
                 yield Finding("performance", f"{record.decay}, says the training of {name}", advice)
             lacking = record.gaps()
             if client.get_run(version.run_id).info.lifecycle_stage != "active":
