@@ -220,13 +220,13 @@ def test_a_switch_that_is_killed_halfway_leads_to_no_other_version(
 def test_the_last_decision_counts(client: MlflowClient) -> None:
     made = versions(client, 11, other="{}", **{"decision note": "by Ann", "decision z": "3"})
     about = client.get_model_version(MODEL, "1")
-    assert registry.decision(about) is None
+    assert registry.decisions(about) == []
     for number, *decided in [(11, False), (2, True, False), (3, False, True), (10, False)]:
         for promoted in decided:
             registry.note_decision(client, made[number - 1], {"promoted": promoted, "reasons": []})
     assert registry.refused(client) == [2, 10, 11]
     told = client.get_model_version(MODEL, "2")
-    decision = registry.decision(told) or {}
+    decision = registry.decisions(told)[-1]
     assert decision.keys() == {"promoted", "reasons", "time"}
     noted = sorted(name for name in told.tags if name.startswith("decision 2"))
     assert noted[-1] == f"decision {decision['time']}"

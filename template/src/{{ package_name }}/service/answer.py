@@ -5,7 +5,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -78,19 +77,20 @@ class Answerer:
 
     def shadow(self, request: Request) -> Request | None:
         """Return what the challenger is to predict along, None where there is nothing."""
-        other = self.settings.shadow and request.now.challenger
+        other = request.now.challenger
+        if not (other and self.settings.shadow):
+            return None
         rows = [
             one._replace(id=f"{one.id}s", assigned=SHADOW, scorer=other)
             for one in request.rows
-            if other and one.assigned == CHAMPION
+            if one.assigned == CHAMPION
         ]
         return Request(rows, request.now) if rows else None
 
     def quick(self, requests: Sequence[Request]) -> bool:
         """Whether the champion answers these within a few milliseconds."""
-        fast = all(one.now.champion.runtime == "onnx" for one in requests)
-        few = sum(len(one.rows) for one in requests) <= QUICK_ROWS
-        return fast and few and self.journal.embedded
+        fast = self.journal.embedded and requests[0].now.champion.runtime == "onnx"
+        return fast and sum([len(one.rows) for one in requests]) <= QUICK_ROWS
 
     def answer(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         """Return what each is told, or the refusal where an answer is not finite.
@@ -109,8 +109,9 @@ class Answerer:
 
     def _answered(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         groups: dict[tuple[Scorer, str], list[Asked]] = defaultdict(list)
-        for one in chain.from_iterable(request.rows for request in requests):
-            groups[one.scorer, one.assigned].append(one)
+        for request in requests:
+            for one in request.rows:
+                groups[one.scorer, one.assigned].append(one)
         made: dict[str, Made] = {}
         batches = []
         for (scorer, assigned), theirs in groups.items():

@@ -116,9 +116,8 @@ class Service:
 
     def _note(self) -> None:
         self.noting = False
-        self.metrics.figure("waiting_requests").set(
-            len(self.batcher.waiting) + len(self.challenged.waiting)
-        )
+        waiting = [*self.batcher.waiting, *self.challenged.waiting]
+        self.metrics.figure("waiting_requests").set(len(waiting))
         self.metrics.catch_up()
 
     async def _rows(self, scope: Scope, receive: Receive) -> list[Row]:
@@ -131,9 +130,11 @@ class Service:
         return self._checked(await self._body(receive))
 
     async def _answer(self, request: Request) -> bytes:
-        by_champion = all(row.scorer is request.now.champion for row in request.rows)
+        now, batcher = request.now, self.batcher
+        if now.challenger and any(row.scorer is now.challenger for row in request.rows):
+            batcher = self.challenged
         try:
-            answer = await (self.batcher if by_champion else self.challenged).ask(request)
+            answer = await batcher.ask(request)
         except (asyncio.QueueFull, LateError) as error:
             if isinstance(error, LateError):
                 self.metrics.figure("timeouts", request.rows[0].scorer.version).inc()

@@ -27,10 +27,7 @@ class Answering:
     challenger: Scorer | None
 
     def assigned(self, unit: str, share: float) -> tuple[str, Scorer]:
-        """Return which group a key belongs to, and who answers it.
-
-        It is always the same, by a hash, in any process.
-        """
+        """Return the group that a key is always in, by a hash, and who answers it."""
         if self.challenger and share > 0:
             hashed = hashlib.sha256(f"challenger\x1f{unit}".encode()).hexdigest()
             if int(hashed[:8], 16) < share * 2**32:

@@ -205,19 +205,14 @@ def switch(client: MlflowClient, new: Registered, old: Registered | None) -> Non
 def refused(client: MlflowClient) -> list[int]:
     """Return the versions whose last decision was against them, oldest first."""
     found = client.search_model_versions(f"name = '{MODEL}'")
-    last = {int(one.version): decision(one) for one in found}
-    return sorted(number for number, told in last.items() if told and not told["promoted"])
+    last = {int(one.version): decisions(one)[-1:] for one in found}
+    return sorted(number for number, told in last.items() if told and not told[0]["promoted"])
 
 
 def decisions(about: ModelVersion) -> list[dict[str, Any]]:
     """Return what was decided about a version, oldest first. Tags that people set are none."""
     tags = sorted(about.tags.items())
     return [json.loads(text) for name, text in tags if re.match(r"decision \d{4}-\d\d-\d\dT", name)]
-
-
-def decision(about: ModelVersion) -> dict[str, Any] | None:
-    """Return what was last decided about a version, None where nothing was."""
-    return next(reversed(decisions(about)), None)
 
 
 def note_decision(client: MlflowClient, about: Registered, decision: dict[str, Any]) -> None:

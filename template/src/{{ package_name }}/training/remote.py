@@ -147,7 +147,7 @@ def _outcome(client: MlflowClient, job: str, failure: str | None) -> Outcome:
         made = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.info.run_id}'")
         if made:
             number, run_id = int(made[0].version), run.info.run_id
-            decided = registry.decision(made[0]) or {"promoted": False, "reasons": []}
+            (decided,) = registry.decisions(made[0])[-1:] or [{"promoted": False, "reasons": []}]
             reasons = decided["reasons"] or ([failure] if failure else [])
             return Outcome(run_id, number, decided["promoted"], reasons, registry.record(run_id))
     raise Stop(f"The job {job} ended without a model: {failure or 'nobody said why'}")
