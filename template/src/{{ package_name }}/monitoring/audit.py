@@ -137,8 +137,9 @@ def _aliases(
             if days > most_days:
                 what = f"champion version {number} is {days:.0f} days old, the limit is {most_days}"
                 newest, advice = max(versions, key=lambda one: int(one.version)), "make train"
-                if (told := registry.decision(newest)) and not told["promoted"]:
-                    why = " ".join(told["reasons"]).rstrip(".")
+                last = registry.decisions(newest)[-1:]
+                if last and not last[0]["promoted"]:
+                    why = " ".join(last[0]["reasons"]).rstrip(".")
                     advice = f"version {newest.version} was refused: {why}"
                 yield Finding("stale champion", what, advice)
 
