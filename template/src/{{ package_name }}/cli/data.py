@@ -143,7 +143,7 @@ def adopt(options: Options, project: Project) -> Result:
 
 @command(
     "data sample",
-    argument("file", metavar="FILE", help="a .csv or .parquet file"),
+    argument("file", metavar="FILE", help="a .csv, .parquet or .delta"),
     argument("--rows", type=int, default=20_000, metavar="N"),
     argument("--seed", type=int, default=1, metavar="S"),
 )

@@ -1,6 +1,6 @@
 """One of many models: how it is fitted, wherever that is, and how several answer as one.
 
-The processes that fit them import this module alone, so that they start soon.
+The processes that fit them import little else, so that they start soon.
 """
 
 import math
