@@ -126,10 +126,9 @@ def _parser() -> Parser:
             verbs = ", ".join(name.split()[1] for name in COMMANDS if name.startswith(f"{group} "))
             below = first.add_parser(group, help=verbs)
             groups[group] = below.add_subparsers(required=True, metavar="COMMAND")
-        command = groups[group].add_parser(verb, help=text, description=text)
-        command.set_defaults(command=words, parser=command)
-        said = "one JSON object at the end"  # or before the command, so no default
-        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=said)
+        one = groups[group].add_parser(verb, help=text, description=text)
+        one.set_defaults(command=words, parser=one)
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
         for names, settings in arguments:
-            command.add_argument(*names, **settings)  # type: ignore[arg-type]  # any of its options
+            one.add_argument(*names, **settings)  # type: ignore[arg-type]  # any of its options
     return parser
