@@ -13,6 +13,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
+from tqdm import tqdm
 
 from ..utils.config import without_password
 from ..utils.errors import UsageError
@@ -69,7 +70,8 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
 
 def read_table(source: str) -> pa.Table:
     """Read a whole source as `read_batches` does; UsageError where there is not a single row."""
-    batches = list(read_batches(source))
+    read, said = read_batches(source), f"read {without_password(source)}"
+    batches = list(tqdm(read, said, unit=" batches", delay=1, leave=False, disable=None))
     if not sum(batch.num_rows for batch in batches):
         raise UsageError(f"{source} holds no rows.")
     tables = [pa.Table.from_batches([batch]) for batch in batches]
