@@ -39,7 +39,7 @@ lint: | $(UV) ## Style, likely bugs, formatting and types
 	$(DO) ruff format --check .
 	$(DO) mypy --config-file template/mypy.ini tests/conftest.py
 
-format: | $(UV) ## Mend style and formatting
+format: | $(UV) ## Fix style and formatting
 	$(DO) ruff check --fix --extend-ignore N999 .
 	$(DO) ruff format .
 

@@ -22,7 +22,7 @@ from {package}.data.validation import screen, to_inputs
 from {package}.estimators.model import TRUSTED
 from {package}.preprocessing.schema import Rows
 from {package}.service.batch import score_file
-from {package}.service.scoring import askable, load_scorer
+from {package}.service.scoring import input_schema, load_scorer
 from {package}.training import registry, tracking
 from {package}.utils import config
 from pathlib import Path
@@ -38,7 +38,7 @@ if what == "ours":
 else:
     folder = settings.var / "models" / registry.champion(client).digest
     pipeline = skops.io.load(folder / "model.skops", trusted=TRUSTED)
-    asked = askable(schema, scorer.artifact.columns)
+    asked = input_schema(schema, scorer.artifact.columns)
     inputs = to_inputs(screen(pd.read_parquet(file), asked).good, scorer.artifact.columns)
     start = time.perf_counter()
     pipeline.predict(inputs)

@@ -77,7 +77,7 @@ if not STORE.exists():
     tracking._make_store(STORE, STORE.parent.as_uri())
 
 
-def copy_store(database: Path, artifacts: str) -> None:  # whose paths are mended as after a move
+def copy_store(database: Path, artifacts: str) -> None:  # whose paths are fixed as after a move
     database.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(STORE, database)
 

@@ -152,7 +152,7 @@ def make_project(where: Path, edits: dict[str, str]) -> Path:
     for old, new in edits.items():
         text = (where / MODEL).read_text()
         if old not in text:
-            raise SystemExit(f"{MODEL} holds no {old!r} any more; mend EDITS in {__file__}.")
+            raise SystemExit(f"{MODEL} holds no {old!r} any more; fix EDITS in {__file__}.")
         (where / MODEL).write_text(text.replace(old, new))
     run(".venv/bin/shipment-delays", "train", "--allow-dirty", cwd=where)
     return where

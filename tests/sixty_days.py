@@ -16,7 +16,7 @@ from shipment_delays.data.validation import screen
 from shipment_delays.monitoring.monitor import DAY, monitor
 from shipment_delays.preprocessing.schema import Rows
 from shipment_delays.service.journal import Entry, Outcome, new_id, open_journal
-from shipment_delays.service.scoring import askable, load_scorer
+from shipment_delays.service.scoring import input_schema, load_scorer
 from shipment_delays.training import tracking, train
 from shipment_delays.utils import config
 
@@ -75,7 +75,7 @@ def main() -> None:
         for days, change, truth in FAULTS:
             if day in days:
                 rows, told["truth"] = change(rows), truth
-        good = screen(rows[columns.inputs], askable(schema, columns)).good
+        good = screen(rows[columns.inputs], input_schema(schema, columns)).good
         made = scorer.predict(good)
         shares = made.shares(scorer.names)
         sent = good.to_json(orient="records", lines=True).splitlines()

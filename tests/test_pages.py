@@ -22,7 +22,7 @@ from slipway_template.data.columns import describe
 from slipway_template.data.profile import LABEL, distribution
 from slipway_template.monitoring.audit import Finding
 from slipway_template.monitoring.drift import judge, shift
-from slipway_template.monitoring.monitor import Seen
+from slipway_template.monitoring.monitor import MonitoringResult
 from slipway_template.monitoring.performance import Performance, compare
 from slipway_template.monitoring.report import write_report
 from slipway_template.service.requests import request_model
@@ -342,7 +342,7 @@ def test_a_key_is_asked_for_and_sent(odd: Visit) -> None:
 # ---------------------------------------------------------------- the monitoring report
 
 
-def seen(columns: int, days: int) -> Seen:
+def seen(columns: int, days: int) -> MonitoringResult:
     """What a bad week shows, with names that are long or hold markup; nothing at all for 0 days."""
     rng = np.random.default_rng(1)
     names = [MARKUP, "a_name_that_is_longer_than_any_telephone_is_wide_" * 2]
@@ -358,7 +358,7 @@ def seen(columns: int, days: int) -> Seen:
         Performance(9, "champion", 900, "brier", 0.31, 0.29, 0.33, 2.5, 2.4, 2.6),
         Performance(10, "challenger", 300, "brier", 0.21, 0.19, 0.23, None),
     ]
-    return Seen(
+    return MonitoringResult(
         version=9,
         days=days,
         until="2026-11-08 05:17Z",

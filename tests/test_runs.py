@@ -100,8 +100,8 @@ def test_a_training_killed_at_any_moment_leaves_nothing_half_made(trained: Proje
     found = trained.json("audit", code=1)["findings"]
     said = "\n".join(one["what"] for one in found)
     assert {run for run in runs if run in said} == runs
-    trained.cli("audit", "--mend", code=1)
-    trained.cli("audit", "--mend", code=None)  # models of runs that were RUNNING until now
+    trained.cli("audit", "--fix", code=1)
+    trained.cli("audit", "--fix", code=None)  # models of runs that were RUNNING until now
     kinds = {one["kind"] for one in trained.json("audit", code=None)["findings"]}
     assert kinds <= {"dirty commit"}
     assert ask(trained, "SELECT 1 FROM runs WHERE status = 'RUNNING'") == []

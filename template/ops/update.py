@@ -28,7 +28,7 @@ TWO_DATES = re.compile(
     r"<<<<<<< [^\n]*\n(exclude-newer = [^\n]*\n)=======\n(exclude-newer = [^\n]*\n)>>>>>>> [^\n]*\n"
 )
 WAY_OUT = """\
-Mend what stands between <<<<<<< and >>>>>>> there, `git add` these files, then `make setup check`.
+Fix what stands between <<<<<<< and >>>>>>> there, `git add` these files, then `make setup check`.
 Or go back to where you were: git reset --hard && git clean -fd"""
 
 
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
         say(f"Both sides changed the same lines of {', '.join(clash)}.\n{WAY_OUT}")
         return 1
     if subprocess.run(["make", "setup", "check", "ARGS="], check=False).returncode:
-        say("`make setup check` fails after it. Mend that, or: git reset --hard && git clean -fd")
+        say("`make setup check` fails after it. Fix that, or: git reset --hard && git clean -fd")
         return 1
     say("All checks are green. Look at it (git diff), then commit it.")
     return 0

@@ -124,7 +124,7 @@ def test_a_killed_training(trained: Project, stopped: Stopped) -> None:
 
     stopped.says(done.stdout, "crashed run: run", "is RUNNING, its process is gone")
     assert (trained.versions(), trained.champion()) == ([1], 1)
-    trained.cli("audit", "--mend", code=1)
+    trained.cli("audit", "--fix", code=1)
     assert trained.json("audit")["findings"] == []
     assert trained.json("train")["version"] == 2
 

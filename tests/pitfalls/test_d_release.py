@@ -126,7 +126,7 @@ def test_a_wheel_that_works_only_beside_its_sources_is_refused(
     stopped.says(said, "E ", "config.toml is missing")
 
 
-@pytest.mark.pitfall("D2", "code is mended in place where the service runs", gate="serve")
+@pytest.mark.pitfall("D2", "code is fixed in place where the service runs", gate="serve")
 def test_a_service_whose_code_was_changed_does_not_start(
     project: Project, stopped: Stopped, built: Path
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_service_whose_code_was_changed_does_not_start(
     (code,) = place.glob(f"lib/python*/site-packages/{project.package}/service/answer.py")
     text = code.read_text()
     code.unlink()  # uv's cache holds the same file
-    code.write_text(f"{text}# mended\n")
+    code.write_text(f"{text}# fixed\n")
 
     with stopped:
         done = project.run(place / "bin" / project.slug, "serve", "--port", "0", code=1)

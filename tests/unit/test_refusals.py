@@ -1,4 +1,4 @@
-"""Mistakes in features, model and rules: each is told in one line that names what to mend."""
+"""Mistakes in features, model and rules: each is told in one line that names what to fix."""
 
 import inspect
 import time
@@ -29,7 +29,7 @@ from slipway_template.preprocessing import features
 from slipway_template.preprocessing.features import DateParts
 from slipway_template.training import gates, ruled
 from slipway_template.training.artifact import rules_digest
-from slipway_template.training.dataset import Part, doubts
+from slipway_template.training.dataset import Part, training_warnings
 from slipway_template.training.evaluation import Scores
 from slipway_template.training.explain import time_features
 from slipway_template.training.members import Member, fit_member
@@ -242,7 +242,7 @@ def test_only_columns_that_never_change_are_doubted_whatever_the_first_row_lacks
     columns = SimpleNamespace(inputs=["flag", "some", "same"])
     tables = {"t": SimpleNamespace(rows=60)}
     given: Any = SimpleNamespace(columns=columns, split=split, tables=tables)
-    assert [*doubts(given, SplitSettings())] == ["same is 1.0 in all 60 training rows"]
+    assert [*training_warnings(given, SplitSettings())] == ["same is 1.0 in all 60 training rows"]
 
 
 def test_a_segment_of_one_class_is_left_to_the_model_of_all() -> None:

@@ -14,7 +14,7 @@ from slipway_template.data.validation import MISSING
 from slipway_template.service.answer import Refusal
 from slipway_template.service.predict import Service
 from slipway_template.service.requests import key_text, request_model, to_arrays
-from slipway_template.service.scoring import askable
+from slipway_template.service.scoring import input_schema
 from slipway_template.utils.config import Roles
 from slipway_template.utils.config import Service as Limits
 
@@ -32,11 +32,11 @@ ROLES = Roles(target="churned", key=["row_id"])
 
 
 def made(schema: pa.DataFrameSchema, columns: Columns) -> Service:
-    answerer: Any = SimpleNamespace(
+    predictor: Any = SimpleNamespace(
         versions=None, metrics=None, settings=Limits(), answer=None, quick=None
     )
     form = request_model(schema, columns, ROW, 10)
-    return Service(answerer, form, askable(schema, columns), answerer)
+    return Service(predictor, form, input_schema(schema, columns), predictor)
 
 
 @pytest.mark.parametrize("checked", CHECKS)

@@ -1,4 +1,4 @@
-"""The seeds gate finds planted randomness, shows the mended line, and leaves seeded code alone."""
+"""The seeds gate finds planted randomness, shows the fixed line, and leaves seeded code alone."""
 
 import importlib.util
 import inspect
@@ -32,7 +32,7 @@ def write_notebook(path, *cells, language="python"):
 
 @pytest.fixture
 def reports(tmp_path, capsys):
-    """Run the gate on a piece of code; return (line, what is said, mended lines) per finding."""
+    """Run the gate on a piece of code; return (line, what is said, fixed lines) per finding."""
 
     def run(code):
         file = tmp_path / "code.py"
@@ -67,7 +67,7 @@ import sklearn
 
 
 @pytest.mark.parametrize(
-    ("fault", "mended"),
+    ("fault", "fixed"),
     [
         ("a, b = train_test_split(X, y)", "a, b = train_test_split(X, y, random_state=seed)"),
         ("a, b = tts(é, 'é')  # é", "a, b = tts(é, 'é', random_state=seed)  # é"),
@@ -98,12 +98,12 @@ import sklearn
         ),
     ],
 )
-def test_scikit_learn_without_a_seed(reports, fault, mended):
+def test_scikit_learn_without_a_seed(reports, fault, fixed):
     [(line, said, lines)] = reports(f"{SKLEARN}{fault}\n")
     assert line == SKLEARN.count("\n") + 1
     assert "random_state" in said
-    assert lines == [mended]
-    assert reports(f"{SKLEARN}{mended}\n") == []
+    assert lines == [fixed]
+    assert reports(f"{SKLEARN}{fixed}\n") == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_calls_over_several_lines(reports):
 
 
 @pytest.mark.parametrize(
-    ("fault", "mended"),
+    ("fault", "fixed"),
     [
         (
             "    x = np.random.rand(3)",
@@ -202,7 +202,7 @@ def test_calls_over_several_lines(reports):
         ("    XGBClassifier(random_state=None)", ["    XGBClassifier(random_state=seed)"]),
     ],
 )
-def test_other_libraries_without_a_seed(reports, fault, mended):
+def test_other_libraries_without_a_seed(reports, fault, fixed):
     imports = """import random
 import lightgbm as lgb
 import numpy as np
@@ -216,8 +216,8 @@ def feature(a, df, f):
 """
     [(line, _, lines)] = reports(imports + fault + "\n")
     assert line == imports.count("\n") + 1
-    assert lines == mended
-    assert reports(imports + "\n".join(mended) + "\n") == []
+    assert lines == fixed
+    assert reports(imports + "\n".join(fixed) + "\n") == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ from torch.utils.data import DataLoader
 
 
 @pytest.mark.parametrize(
-    ("fault", "mended"),
+    ("fault", "fixed"),
     [
         ("tts(X, **{'test_size': 0.2})", "tts(X, **{'test_size': 0.2}, random_state=seed)"),
         ("params = {'n_jobs': 2}\nRF(**params)", "RF(**params, random_state=seed)"),
@@ -335,9 +335,9 @@ from torch.utils.data import DataLoader
         ),
     ],
 )
-def test_what_only_looks_seeded(reports, fault, mended):
+def test_what_only_looks_seeded(reports, fault, fixed):
     [(_, _, lines)] = reports(f"{FOLLOWED}{fault}\n")
-    assert lines == mended.split("\n")
+    assert lines == fixed.split("\n")
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_seed_covers_only_what_follows_it(reports):
 
 
 @pytest.mark.parametrize(
-    ("query", "mended"),
+    ("query", "fixed"),
     [
         ('"SELECT * FROM t"', '"SELECT * FROM t ORDER BY id"'),
         ('"select a from t limit 9;"', '"select a from t ORDER BY id limit 9;"'),
@@ -405,13 +405,13 @@ def test_a_seed_covers_only_what_follows_it(reports):
 @pytest.mark.parametrize(
     "use", ["df.iloc[:800]", "df.head(800)", "df[:800]", "f(df.iloc[800:, 1])"]
 )
-def test_query_split_by_position(reports, query, mended, use):
+def test_query_split_by_position(reports, query, fixed, use):
     code = "import pandas as pd\ndf = pd.read_sql({}, con)\npart = {}\n"
     [(line, said, lines)] = reports(code.format(query, use))
-    assert (line, lines) == (2, [f"df = pd.read_sql({mended}, con)"])
+    assert (line, lines) == (2, [f"df = pd.read_sql({fixed}, con)"])
     assert "ORDER BY" in said
     assert "line 3" in said
-    assert reports(code.format(mended, use)) == []
+    assert reports(code.format(fixed, use)) == []
 
 
 def test_query_in_a_name_over_several_lines(reports):

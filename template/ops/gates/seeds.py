@@ -1,4 +1,4 @@
-"""Find randomness without a seed in .py files and notebooks, and show the mended line.
+"""Find randomness without a seed in .py files and notebooks, and show the fixed line.
 
     python ops/gates/seeds.py FILE...
 
@@ -67,7 +67,7 @@ UNSEEDED = re.compile(
 NO_SEED = re.compile(
     r"\b(hash\(f?['\"]|(time(_ns)?|now|today|uuid[14]|urandom|randbits|getpid)\()|^(np|numpy)\.random$"
 )
-# What draws from a library's global generator, what seeds that, and the line that mends it.
+# What draws from a library's global generator, what seeds that, and the line that fixes it.
 DRAWS = {
     "numpy": r"random\.(?!seed|default_rng|[gs]et_|test)[a-z]\w*",
     "random": r"(?!seed|[gs]etstate)[a-z]\w*",
@@ -76,7 +76,7 @@ DRAWS = {
     "tensorflow": r"random\.(normal|uniform|shuffle|truncated_normal|gamma|poisson|categorical)",
 }
 SEEDS = re.compile(r"(numpy\.)?random\.seed|torch\..*manual_seed|tensorflow\..*set_seed")
-MENDED = {
+FIXED = {
     "numpy": "rng = np.random.default_rng(seed)",
     "random": "rng = random.Random(seed)",
     "torch": "torch.manual_seed(seed)",
@@ -106,7 +106,7 @@ TIMED = re.compile(r"%(time|timeit|prun|memit)\s+(-\w+(\s+\d+)?\s+)*")
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Nodes = tuple[ast.AST, ...]
 Scope = tuple[Definition, ...]
-Finding = tuple[str, str, str]  # what, the mended lines, the library whose seed would do too
+Finding = tuple[str, str, str]  # what, the fixed lines, the library whose seed would do too
 
 
 class UnreadableError(Exception):
@@ -166,14 +166,14 @@ def check(path: Path) -> Iterator[str]:
     module = read(path)
     rules = (library_call, empty_generator, global_draw, frame_sample, query_rows)
     for site in module.sites:
-        for what, mended, library in filter(None, (rule(site, module) for rule in rules)):
+        for what, fixed, library in filter(None, (rule(site, module) for rule in rules)):
             first, last = site.call.lineno, site.call.end_lineno
             above = [line for line in module.lines[: first - 1][-1:] if line.lstrip()[:1] == "#"]
             excuses = EXCEPTION.findall("\n".join(above + module.lines[first - 1 : last]))
             if any(excuses) or (library and is_seeded(library, site, module)):
                 continue
             why = " (`# seeds: ok` needs a reason: `# seeds: ok - why`)" if excuses else ""
-            yield f"{path}{module.places[first - 1]}: {what}{why}\n{mended}"
+            yield f"{path}{module.places[first - 1]}: {what}{why}\n{fixed}"
 
 
 def library_call(site: Site, module: Module) -> Finding | None:
@@ -194,8 +194,8 @@ def library_call(site: Site, module: Module) -> Finding | None:
     # A None written out is a seed switched off. But what does not shuffle refuses a seed.
     if conditions and not any(draws) and (written is None or "shuffle" in defaults):
         return None
-    mended = with_argument(site.call, "random_state=seed", written, module)
-    return f"{name}() has no random_state", mended, "numpy"
+    fixed = with_argument(site.call, "random_state=seed", written, module)
+    return f"{name}() has no random_state", fixed, "numpy"
 
 
 def is_handed_one(site: Site, module: Module) -> bool:
@@ -215,9 +215,9 @@ def empty_generator(site: Site, module: Module) -> Finding | None:
     values = site.values()
     if not UNSEEDED.fullmatch(site.name) or any(literal(value) != "None" for value in values):
         return None
-    mended = with_argument(site.call, "seed", values[0] if values else None, module)
+    fixed = with_argument(site.call, "seed", values[0] if values else None, module)
     what = f"{ast.unparse(site.call)} starts from another seed each run"
-    return what, mended.replace("SystemRandom", "Random"), ""
+    return what, fixed.replace("SystemRandom", "Random"), ""
 
 
 def global_draw(site: Site, module: Module) -> Finding | None:
@@ -236,7 +236,7 @@ def global_draw(site: Site, module: Module) -> Finding | None:
     elif library in {"numpy", "random"}:
         line = with_text(site.func, f"rng.{MODERN.get(rest, rest.split('.')[-1])}", module)
     what = f"{ast.unparse(site.func)}() draws from a global generator"
-    return what, f"{indent}{MENDED[library]}\n{line}", library
+    return what, f"{indent}{FIXED[library]}\n{line}", library
 
 
 def frame_sample(site: Site, module: Module) -> Finding | None:
@@ -256,8 +256,8 @@ def frame_sample(site: Site, module: Module) -> Finding | None:
     if not may_be and not is_frame and not is_spark:
         return None
     word = "seed" if is_spark or POLARS & given else "random_state"
-    mended = with_argument(call, f"{word}=seed", site.seed, module)
-    return f".{method}() without {word} takes other rows each run", mended, "numpy"
+    fixed = with_argument(call, f"{word}=seed", site.seed, module)
+    return f".{method}() without {word} takes other rows each run", fixed, "numpy"
 
 
 def query_rows(site: Site, module: Module) -> Finding | None:
@@ -270,8 +270,8 @@ def query_rows(site: Site, module: Module) -> Finding | None:
     text = ast.get_source_segment("\n".join(lines), query) or ""
     if draw := SQL_DRAW.search(text):
         seed = " REPEATABLE (1)" if draw[0].endswith(")") else " (bernoulli, 1)"  # of DuckDB
-        mended = SQL_DRAW.sub("ORDER BY md5(id)" if draw[1] else rf"\g<0>{seed}", text)
-        return "a query that draws other rows each run", with_text(query, mended, module), ""
+        fixed = SQL_DRAW.sub("ORDER BY md5(id)" if draw[1] else rf"\g<0>{seed}", text)
+        return "a query that draws other rows each run", with_text(query, fixed, module), ""
     statement = next(node for node in reversed(site.parents) if isinstance(node, ast.stmt))
     if not isinstance(statement, ast.Assign) or not SELECT.match(text):
         return None

@@ -86,10 +86,10 @@ def _run(options: Options) -> Result:
 
 def _explain(error: Exception, command: str) -> str | None:
     """Say what stopped a command; None where only a traceback tells it."""
-    from ..utils.blame import place, told
     from ..utils.paths import PACKAGE
+    from ..utils.user_errors import one_line, user_line
 
-    said, where = str(error).strip(), place(error)
+    said, where = str(error).strip(), user_line(error)
     for module, (kind, whose) in FOREIGN.items():
         if isinstance(error, getattr(sys.modules.get(module), kind, ())):
             return f"{whose} failed: {str(error.__cause__ or said).splitlines()[0]}{where}"
@@ -104,7 +104,7 @@ def _explain(error: Exception, command: str) -> str | None:
             f"hold less), `uv add {name}` what it does not."
         )
     own = where or isinstance(error, ImportError | SyntaxError)  # of a file the user wrote
-    return f"{command}: {told(error)}." if own else None
+    return f"{command}: {one_line(error)}." if own else None
 
 
 class Parser(argparse.ArgumentParser):

@@ -56,13 +56,13 @@ def monitor(_: Options, project: Project) -> Result:
 
 @command(
     "audit",
-    argument("--mend", action="store_true", help="mark what a crash left behind as such"),
+    argument("--fix", action="store_true", help="mark what a crash left behind as such"),
 )
 def audit(options: Options, project: Project) -> Result:
     """List models and runs that nobody can trace."""
     from ..monitoring.audit import audit
 
-    findings = audit(project.client, project.settings, mend=options.mend)
+    findings = audit(project.client, project.settings, fix=options.fix)
     lines = [
         f"{one.kind}: {one.what}. {one.advice[0].upper()}{one.advice[1:]}." for one in findings
     ]

@@ -5,7 +5,7 @@ from .command import Options, Project, Result, argument, command, has, needs
 
 TYPE_CHECKING = False  # as in command.py
 if TYPE_CHECKING:
-    from ..training.train import Outcome
+    from ..training.train import TrainingResult
 
 VERSION = argument("version", nargs="?", type=int, metavar="VERSION", help="the newest by default")
 DIRTY = argument("--allow-dirty", action="store_true", help="accept uncommitted code")
@@ -47,10 +47,10 @@ def train(options: Options, project: Project) -> Result:
     return "\n".join(lines), result, 0 if done.promoted or options.no_promote else 1
 
 
-def _train_here(options: Options, project: Project) -> "Outcome":
+def _train_here(options: Options, project: Project) -> "TrainingResult":
     from ..training.train import train
 
-    def run_here() -> "Outcome":
+    def run_here() -> "TrainingResult":
         return train(
             project.client,
             project.settings,
@@ -66,7 +66,7 @@ def _train_here(options: Options, project: Project) -> "Outcome":
     return run(run_here, options) if is_here() else run_here()
 
 
-def _train_elsewhere(options: Options, project: Project) -> "Outcome":
+def _train_elsewhere(options: Options, project: Project) -> "TrainingResult":
     needs(f"training.{options.on}", f"training on {options.on}", f"remote_training={options.on}")
     from ..training.remote import train_on
 

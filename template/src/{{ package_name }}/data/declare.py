@@ -11,14 +11,14 @@ import pandas as pd
 import pandera.pandas as pa
 import tomlkit
 
-from .infer import categories, is_id, limits
+from .infer import guess_categories, guess_limits, is_id
 
 WIDTH = 100
 TAKEN = {*dir(pa.DataFrameModel), *kwlist, *"lIO"}
 TAKEN |= {"bool", "datetime", "float", "int", "pa", "pd", "str"}
 """Names that mean something else inside the class, or are hard to read."""
-TYPES = {"Int64": "int", "float64": "float", "boolean": "bool", "datetime64[us]": "datetime"}
-NULLABLE_TYPES = TYPES | {"Int64": "pd.Int64Dtype", "boolean": "pd.BooleanDtype"}
+PYTHON_TYPES = {"Int64": "int", "float64": "float", "boolean": "bool", "datetime64[us]": "datetime"}
+NULLABLE_TYPES = PYTHON_TYPES | {"Int64": "pd.Int64Dtype", "boolean": "pd.BooleanDtype"}
 
 HEAD = '"""The columns, declared once: all that reads, checks or serves rows starts here."""\n\n'
 NOQA = "# ruff: noqa: E501, PLE2502, PLE2515, RUF001, RUF100\n"  # the data's own spelling
@@ -35,13 +35,13 @@ def column_lines(rows: pd.DataFrame, part: dict[str, str], task: str) -> list[st
         if role == "key" and [*part.values()].count("key") == 1:
             arguments.append("unique=True")
         if role in {"input", "target"} and not is_id(name):
-            arguments += limits(values, exact=(role, task) == ("target", "classification"))
-            if texts := categories(values):
+            arguments += guess_limits(values, exact=(role, task) == ("target", "classification"))
+            if texts := guess_categories(values):
                 arguments.append(f"isin={dumps(texts, ensure_ascii=False)}")
         nullable = role != "target" and values.isna().any()
         arguments += ["nullable=True"] if nullable else []
         dtype = str(values.dtype)
-        kind = NULLABLE_TYPES.get(dtype, dtype) if nullable else TYPES.get(dtype, dtype)
+        kind = NULLABLE_TYPES.get(dtype, dtype) if nullable else PYTHON_TYPES.get(dtype, dtype)
         field = f" = pa.Field({', '.join(arguments)})" if arguments else ""
         lines.append(f"{names[name]}: {kind}{field}")
     return lines

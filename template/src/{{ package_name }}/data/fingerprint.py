@@ -36,7 +36,7 @@ SCALES = np.array(
     ]
 )
 # What a type is called, however it is stored, and as what it is read.
-TYPES = {
+ARROW_NAMES = {
     "bool": "boolean",
     "double": "float",
     "float": "float32",
@@ -124,7 +124,7 @@ def _look(array: pa.Array) -> tuple[Column, np.ndarray]:
         encoded = isinstance(array.type, pa.DictionaryType)
         array = array.dictionary_decode() if encoded else array.storage
     name, _, rest = str(array.type).partition("[")
-    kind = TYPES.get(name, name) + (" with zone" if "tz=" in rest else "")
+    kind = ARROW_NAMES.get(name, name) + (" with zone" if "tz=" in rest else "")
     array = array.cast(READ_AS.get(kind, array.type))
     missing = pc.is_null(array, nan_is_null=True).to_numpy(zero_copy_only=False)
     if missing.any():

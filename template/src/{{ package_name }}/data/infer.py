@@ -58,13 +58,13 @@ def is_amounts(values: pd.Series) -> bool:
     return bool(written and words.str.fullmatch(AMOUNT).all())
 
 
-def categories(values: pd.Series) -> list[str]:
+def guess_categories(values: pd.Series) -> list[str]:
     """Return the texts worth listing as the only ones allowed, sorted."""
     few = values.dtype == "str" and values.nunique() <= CATEGORIES and not is_names(values)
     return sorted(values.dropna().unique()) if few else []
 
 
-def limits(values: pd.Series, *, exact: bool) -> list[str]:
+def guess_limits(values: pd.Series, *, exact: bool) -> list[str]:
     """Guess what bounds a column's numbers; if not `exact`, with as much room as they took."""
     if values.dtype not in ("Int64", "float64") or not values.count():
         return []

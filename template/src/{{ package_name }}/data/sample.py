@@ -16,7 +16,7 @@ import pandera.pandas as pa
 
 from ..utils.errors import UsageError
 from .columns import Columns, categories, kind_of, limits
-from .sinks import appearing
+from .sinks import atomic_writer
 from .validation import declared_types
 
 CHUNK_ROWS = 50_000
@@ -38,7 +38,7 @@ def write_file(
 
     UsageError where the ending is another, `rows` is not positive or `seed` negative.
     """
-    with appearing(path) as write:
+    with atomic_writer(path) as write:
         for chunk in _chunks(schema, columns, rows, seed):
             write(chunk)
 

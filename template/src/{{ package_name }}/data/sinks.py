@@ -15,7 +15,7 @@ from ..utils.errors import UsageError
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], None]]:
+def atomic_writer(path: Path) -> Iterator[Callable[[pd.DataFrame | pyarrow.Table], None]]:
     """Write rows to a file or Delta table that shows up under its name only when all went well.
 
     Where no row is written, what was there stays. UsageError where the name's ending tells no

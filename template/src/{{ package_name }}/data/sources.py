@@ -44,8 +44,8 @@ def read_batches(source: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     if "://" not in source and not path.exists():
         raise UsageError(f"{source} does not exist.")
     if "://" not in source and path.is_dir() and not (path / "_delta_log").is_dir():
-        mend = "pandas.read_parquet(FOLDER).to_parquet(NEW)"
-        raise UsageError(f"{source} is a folder. Make one file of it, as in: {mend}")
+        fix = "pandas.read_parquet(FOLDER).to_parquet(NEW)"
+        raise UsageError(f"{source} is a folder. Make one file of it, as in: {fix}")
     try:
         if is_query(source):
             yield from _query_batches(source, batch_rows)
@@ -108,8 +108,8 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     if not names:
         raise UsageError(f"{path} is empty.")
     if len(names) == 1 and (other := re.search(r"(?<!sep=)[;\t|]", names[0])):
-        mend = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW, index=False)"
-        raise UsageError(f"{path} seems to be separated by {other[0]!r}. Use commas: {mend}.")
+        fix = "pandas.read_csv(FILE, sep=..., decimal=...).to_csv(NEW, index=False)"
+        raise UsageError(f"{path} seems to be separated by {other[0]!r}. Use commas: {fix}.")
     _refuse_twins(str(path), names)
     in_order = pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
@@ -123,8 +123,8 @@ def _csv_batches(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
 
 def _explained(source: str, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-        mend = "iconv -f cp1252 -t utf-8 OLD.csv > NEW.csv"
-        return f"{source} is no UTF-8 text. Convert it, as in: {mend}"
+        fix = "iconv -f cp1252 -t utf-8 OLD.csv > NEW.csv"
+        return f"{source} is no UTF-8 text. Convert it, as in: {fix}"
     said = f"{without_password(source)} can't be read: {str(error).splitlines()[0]}"
     if isinstance(error, ImportError):
         said += ". For PostgreSQL: uv add 'psycopg[binary]'"

@@ -18,7 +18,7 @@ WORST = 1.1
 """Losses above this times those on validation rows are worse, not only different."""
 ADVICE = {
     "silence": "see whether what sends it still works",
-    "rejected": "read the reasons beside the output; mend what sends it, or schema.py",
+    "rejected": "read the reasons beside the output; fix what sends it, or schema.py",
     "missing": "see what stopped sending it",
     "unseen": "add them to schema.py and train anew",
     "drift": "look at the picture; train anew if the change is real and stays",

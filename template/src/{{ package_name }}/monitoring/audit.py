@@ -32,23 +32,23 @@ class Finding:
 
 
 def audit(
-    client: MlflowClient, settings: Settings, *, mend: bool = False, now: float | None = None
+    client: MlflowClient, settings: Settings, *, fix: bool = False, now: float | None = None
 ) -> list[Finding]:
     """Look through all runs, models, versions and aliases of the project.
 
-    A run of another machine counts as crashed after a day. `mend` marks crashed runs as killed, and
+    A run of another machine counts as crashed after a day. `fix` marks crashed runs as killed, and
     deletes their unfinished models. `now` is in seconds since 1970, by default the present.
     """
     now_ms = 1000 * (now or time.time())
     versions = client.search_model_versions(f"name = '{MODEL}'")
     return [
-        *_left_by_a_crash(client, now_ms, mend=mend),
+        *_left_by_a_crash(client, now_ms, fix=fix),
         *_versions(client, versions, now_ms - DAY_MS * settings.monitoring.window_days),
         *_aliases(client, versions, settings.monitoring.retrain_every_days, now_ms),
     ]
 
 
-def _left_by_a_crash(client: MlflowClient, now_ms: float, *, mend: bool) -> Iterator[Finding]:
+def _left_by_a_crash(client: MlflowClient, now_ms: float, *, fix: bool) -> Iterator[Finding]:
     place = [client.get_experiment_by_name(MODEL).experiment_id]
     going = set()
     for run in client.search_runs(place, "attributes.status = 'RUNNING'"):
@@ -58,18 +58,18 @@ def _left_by_a_crash(client: MlflowClient, now_ms: float, *, mend: bool) -> Iter
         if now_ms - run.info.start_time < DAY_MS if away else _alive(run):
             going.add(name)
             continue
-        if mend:
+        if fix:
             client.set_terminated(name, "KILLED")
-        done = "marked as killed" if mend else "mark it with `audit --mend`"
+        done = "marked as killed" if fix else "mark it with `audit --fix`"
         how = f"for more than a day, on {host}" if away else "its process is gone"
         yield Finding("crashed run", f"run {name} is RUNNING, {how}", done)
     for model in mlflow.search_logged_models(place, output_format="list"):  # of all pages
         if model.status != LoggedModelStatus.PENDING or model.source_run_id in going:
             continue
-        if mend:
+        if fix:
             client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
             client.delete_logged_model(model.model_id)
-        done = "deleted" if mend else "delete it with `audit --mend`"
+        done = "deleted" if fix else "delete it with `audit --fix`"
         yield Finding("unfinished model", f"model {model.model_id} was never finished", done)
 
 

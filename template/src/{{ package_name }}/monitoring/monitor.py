@@ -25,7 +25,7 @@ from .window import Window, day_of, minute_of
 
 
 @dataclass(frozen=True)
-class Seen:
+class MonitoringResult:
     """What a window showed; the report is made from it."""
 
     version: int
@@ -75,7 +75,7 @@ class Seen:
         return said if self.enough else f"{said}: too few to judge"
 
 
-def monitor(client: MlflowClient, settings: Settings, now: float | None = None) -> Seen:
+def monitor(client: MlflowClient, settings: Settings, now: float | None = None) -> MonitoringResult:
     """Hold the last days against what the champion saw in training.
 
     Those days end `now`, in seconds since 1970, by default the present.
@@ -133,7 +133,7 @@ def monitor(client: MlflowClient, settings: Settings, now: float | None = None) 
         *alarms.of_worth(ours, then, rules.outcome_days),
         *alarms.of_retrainings(registry.refused(client), version, rules),
     ]
-    return Seen(
+    return MonitoringResult(
         version=version,
         days=rules.window_days,
         until=minute_of(now),

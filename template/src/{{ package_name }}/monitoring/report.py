@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..data.profile import ANSWER, LABEL
 from ..utils.plain import to_json
-from .monitor import Seen
+from .monitor import MonitoringResult
 
 PAGE = Path(__file__).with_name("report.html")
 WIDTH, HEIGHT, FOOT = 320, 140, 18
@@ -18,7 +18,7 @@ COLORS = ["before", "now"]
 MOST_PICTURES = 12
 
 
-def write_report(seen: Seen, folder: Path) -> Path:
+def write_report(seen: MonitoringResult, folder: Path) -> Path:
     """Write the page, and the same as JSON beside it; return where the page is."""
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "monitoring.html"
@@ -27,13 +27,13 @@ def write_report(seen: Seen, folder: Path) -> Path:
     return page
 
 
-def as_json(seen: Seen, report: Path) -> dict[str, object]:
+def as_json(seen: MonitoringResult, report: Path) -> dict[str, object]:
     """Return what `monitor --json` prints: all but the counts that pictures are drawn from."""
     told = {"verdict": seen.verdict, "report": str(report)} | vars(seen)
     return {name: value for name, value in told.items() if name not in {"reference", "current"}}
 
 
-def _page(seen: Seen) -> str:
+def _page(seen: MonitoringResult) -> str:
     many = len(seen.alarms)
     fine = "All is well" if seen.enough else "Too few predictions to judge"
     moved = [one for one in seen.shifts if one.alarming or one.name in {ANSWER, LABEL}]
@@ -55,7 +55,7 @@ def _page(seen: Seen) -> str:
     )
 
 
-def _distribution(seen: Seen, name: str) -> str:
+def _distribution(seen: MonitoringResult, name: str) -> str:
     part, now = seen.reference[name], seen.current[name]
     before = np.asarray(part.counts)
     shown = np.flatnonzero(before + now)
@@ -66,7 +66,7 @@ def _distribution(seen: Seen, name: str) -> str:
     return _bars(f"{name} ({said})", names, [share.tolist() for share in shares], ".1%")
 
 
-def _latency(seen: Seen) -> str:
+def _latency(seen: MonitoringResult) -> str:
     if not seen.latency:
         return ""
     told = pd.DataFrame(seen.latency)
@@ -75,7 +75,7 @@ def _latency(seen: Seen) -> str:
     return _bars(title, told["day"].tolist(), series, ".4g", seen.budget_ms)
 
 
-def _performance(seen: Seen) -> str:
+def _performance(seen: MonitoringResult) -> str:
     if not seen.performance:
         return "<p>No outcomes yet: <code>outcomes FILE</code> takes them in.</p>"
     tried = seen.comparison

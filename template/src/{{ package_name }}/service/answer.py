@@ -15,7 +15,7 @@ from .journal import Entry, Journal, JournalError, new_id
 from .metrics import Batch, Metrics
 from .requests import Row, key_text, to_arrays
 from .scoring import Scorer
-from .versions import Answering, Versions
+from .versions import LiveVersions, Versions
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ Made = tuple[Entry, dict[str, Any]]
 """What the journal must know, and the answer."""
 
 
-class Asked(NamedTuple):
+class PendingRow(NamedTuple):
     """A row that waits for its answer."""
 
     sent: tuple[Any, ...]
@@ -50,11 +50,11 @@ class Asked(NamedTuple):
 class Request(NamedTuple):
     """Rows that are answered together or not at all, and who answered when they came."""
 
-    rows: list[Asked]
-    now: Answering
+    rows: list[PendingRow]
+    now: LiveVersions
 
 
-class Answerer:
+class Predictor:
     """Predicts, writes the journal, and only then answers."""
 
     def __init__(
@@ -108,7 +108,7 @@ class Answerer:
             return [answer for one in requests for answer in self.answer([one])]
 
     def _answered(self, requests: Sequence[Request]) -> list[bytes | Exception]:
-        groups: dict[tuple[Scorer, str], list[Asked]] = defaultdict(list)
+        groups: dict[tuple[Scorer, str], list[PendingRow]] = defaultdict(list)
         for request in requests:
             for one in request.rows:
                 groups[one.scorer, one.assigned].append(one)
@@ -131,16 +131,16 @@ class Answerer:
         self.metrics.batches.extend(batches)
         return [_told(request, made) for request in requests]
 
-    def _asked(self, row: Row, now: Answering) -> Asked:
+    def _asked(self, row: Row, now: LiveVersions) -> PendingRow:
         parts = [row.get(name) for name in self.columns.roles.key]
         unit = "\x1f".join(map(key_text, parts)) if parts and None not in parts else None
         when = time.time()
         name = new_id(when)
         group = now.assigned(unit or name, self.settings.challenger_share)
-        return Asked(tuple(map(row.get, self.kept)), when, name, *group, unit)
+        return PendingRow(tuple(map(row.get, self.kept)), when, name, *group, unit)
 
     def _predict(
-        self, scorer: Scorer, assigned: str, asked: list[Asked]
+        self, scorer: Scorer, assigned: str, asked: list[PendingRow]
     ) -> tuple[Batch, dict[str, Made]]:
         """Return figures, and what was made of each row by its id where the answer is finite."""
         columns = zip(*(one.sent for one in asked), strict=True)

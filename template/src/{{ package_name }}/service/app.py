@@ -25,12 +25,12 @@ from ..training.registry import CHALLENGER, CHAMPION
 from ..utils import environment
 from ..utils.config import Settings
 from ..utils.paths import PACKAGE
-from .answer import RETRY_SECONDS, Answerer
+from .answer import RETRY_SECONDS, Predictor
 from .journal import Journal, open_journal
 from .metrics import Metrics
 from .predict import Service
 from .requests import request_model
-from .scoring import askable
+from .scoring import input_schema
 from .versions import Versions
 
 PAGE = Path(__file__).with_name("page.html")
@@ -108,7 +108,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     columns = describe(schema, settings.data)
     journal = open_journal(settings)
     metrics = Metrics(versions.now.champion, schema, limits.latency_budget_ms)
-    answerer = Answerer(versions, journal, metrics, columns)
+    predictor = Predictor(versions, journal, metrics, columns)
     form = request_model(schema, columns, example_row(schema, columns), limits.max_rows)
     (row,) = get_args(form.model_fields["rows"].annotation)
 
@@ -136,7 +136,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
     @app.get("/health/ready", responses={503: REFUSALS[503]})
     async def ready() -> JSONResponse:
         """Tell whether predictions are answered: a model is loaded and the journal takes them."""
-        if answerer.writable:
+        if predictor.writable:
             return JSONResponse({"status": "ready"})
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return JSONResponse({"detail": "The journal takes no predictions."}, 503, headers)
@@ -180,7 +180,7 @@ def create_app(client: MlflowClient, settings: Settings, schema: pa.DataFrameSch
             swagger_favicon_url="data:,",
         )
 
-    return Service(app, form, askable(schema, columns), answerer)
+    return Service(app, form, input_schema(schema, columns), predictor)
 
 
 @asynccontextmanager

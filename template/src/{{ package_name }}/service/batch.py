@@ -13,11 +13,11 @@ import pandera.pandas as pa
 import pyarrow
 from tqdm import tqdm
 
-from ..data.sinks import appearing
+from ..data.sinks import atomic_writer
 from ..data.sources import read_batches
 from ..data.validation import conform, declared_types, nullable_type, screen
 from ..utils.errors import UsageError
-from .scoring import Scorer, askable, label_text
+from .scoring import Scorer, input_schema, label_text
 from .tally import Tally, count
 
 Chunk = tuple[pd.DataFrame, pd.DataFrame, Tally]
@@ -53,12 +53,12 @@ def score_file(
     place.
     """
     rejects = Path(rejects_of(source, str(output)))
-    asked = askable(schema, scorer.artifact.columns)
+    asked = input_schema(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     score = partial(score_chunk, scorer=scorer, asked=asked, key=key)
     rows, scored, tally = 0, 0, Tally(version=scorer.version)
     progress = tqdm(unit=" rows", unit_scale=True, disable=None, desc="predict")
-    with progress, appearing(output) as write, appearing(rejects) as reject:
+    with progress, atomic_writer(output) as write, atomic_writer(rejects) as reject:
         for good, bad, counts in _ahead(score, read_batches(source, chunk_rows)):
             write(good.assign(row=good["row"] + rows))
             reject(bad.assign(row=bad["row"] + rows))

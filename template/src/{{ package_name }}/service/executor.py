@@ -16,7 +16,7 @@ from pyarrow.dataset import Fragment
 from pydantic import BaseModel
 from pyspark import SparkFiles, TaskContext
 
-from ..data.sinks import appearing
+from ..data.sinks import atomic_writer
 from ..data.sources import UNREADABLE
 from ..training.artifact import open_artifact
 from .batch import score_chunk
@@ -120,7 +120,8 @@ def numbered(starts: np.ndarray, batches: Batches) -> Batches:
 
 def written(output: Path, starts: np.ndarray, batches: Batches) -> Batches:
     """Write the rows of kept chunks, numbered, into a file of the folder `output`."""
-    with appearing(output / f"part-{TaskContext.get().partitionId():05}{output.suffix}") as write:
+    part = TaskContext.get().partitionId()
+    with atomic_writer(output / f"part-{part:05}{output.suffix}") as write:
         for rows in numbered(starts, batches):
             write(pyarrow.Table.from_batches([rows]))
     yield from ()

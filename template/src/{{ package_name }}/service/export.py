@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from ..data.sinks import appearing
+from ..data.sinks import atomic_writer
 from .journal import Entry, Journal
 
 
 def export(journal: Journal, output: Path, since: float) -> int:
     """Write predictions from a time on, and return how many."""
     columns, count = pyarrow.table({}), 0
-    with appearing(output) as write:
+    with atomic_writer(output) as write:
         for entries in journal.read(since):  # what is null in one piece has a type in another
             columns = _together(columns, _table(entries))[:0]
         for entries in journal.read(since):

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..data.validation import screen
 from ..utils.errors import Stop
-from .answer import Answerer, Refusal, Request
+from .answer import Predictor, Refusal, Request
 from .batching import Batcher, LateError
 from .requests import Row, Rows, checks_all
 
@@ -54,18 +54,18 @@ class Service:
     """
 
     def __init__(
-        self, app: ASGIApp, form: type[Rows], asked: pa.DataFrameSchema, answerer: Answerer
+        self, app: ASGIApp, form: type[Rows], asked: pa.DataFrameSchema, predictor: Predictor
     ) -> None:
         self.app, self.form, self.asked = app, form, asked
         (row,) = get_args(form.model_fields["rows"].annotation)
         self.single = TypeAdapter(row).validator
-        self.answerer, self.metrics = answerer, answerer.metrics
-        self.versions, self.limits = answerer.versions, (limits := answerer.settings)
+        self.predictor, self.metrics = predictor, predictor.metrics
+        self.versions, self.limits = predictor.versions, (limits := predictor.settings)
         waits = limits.queue, limits.timeout_seconds
-        self.batcher = Batcher(answerer.answer, answerer.quick, *waits)
+        self.batcher = Batcher(predictor.answer, predictor.quick, *waits)
         # Apart, in threads: nobody waits for a challenger but those whom it answers.
         self.challenged, self.shadow = (
-            Batcher(answerer.answer, lambda _: False, *waits) for _ in range(2)
+            Batcher(predictor.answer, lambda _: False, *waits) for _ in range(2)
         )
         # A secret from a file ends in a newline, which no header can hold.
         self.key = limits.api_key.get_secret_value().strip().encode() if limits.api_key else None
@@ -98,7 +98,7 @@ class Service:
         """Answer one request, whatever it is; never with a traceback."""
         start, code, version = time.perf_counter(), 200, self.versions.now.champion.version
         try:
-            request = self.answerer.request(await self._rows(scope, receive))
+            request = self.predictor.request(await self._rows(scope, receive))
             version = request.rows[0].scorer.version
             answer = await self._answer(request)
         except Refusal as refusal:
@@ -139,7 +139,7 @@ class Service:
             if isinstance(error, LateError):
                 self.metrics.figure("timeouts", request.rows[0].scorer.version).inc()
             raise Refusal(503, f"Too much load: {error}; try again in a second.") from None
-        if along := self.answerer.shadow(request):
+        if along := self.predictor.shadow(request):
             with suppress(asyncio.QueueFull):  # it can't keep up
                 self.shadow.add(along).add_done_callback(_shadowed)
         return answer

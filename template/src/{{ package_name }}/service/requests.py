@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 DAY = str_schema(pattern=r"^\d{4}-\d\d-\d\d")
 """How a date begins: pydantic takes digits alone for seconds since 1970."""
-TYPES: dict[str, Any] = {
+JSON_TYPES: dict[str, Any] = {
     "flag": Annotated[bool, Strict()],
     "category": Annotated[str, Strict()],
     "date": Annotated[
@@ -84,7 +84,7 @@ def request_model(
 def _type(column: pa.Column) -> Any:
     kind = kind_of(column.dtype)
     if kind != "number":
-        return Annotated[TYPES[kind], Field(examples=categories(column))]
+        return Annotated[JSON_TYPES[kind], Field(examples=categories(column))]
     base = NUMBER if str(column.dtype).lower().startswith("float") else WHOLE
     low, high = limits(column)
     return Annotated[base, Field(ge=low, le=high, examples=categories(column))]

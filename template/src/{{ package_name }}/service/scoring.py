@@ -108,7 +108,7 @@ def load_scorer(
     return Scorer(artifact, found.version)
 
 
-def askable(schema: pa.DataFrameSchema, columns: Columns) -> pa.DataFrameSchema:
+def input_schema(schema: pa.DataFrameSchema, columns: Columns) -> pa.DataFrameSchema:
     """Return the schema of rows that ask for a prediction.
 
     Only the inputs are asked for. A category that training never saw is no error: the model

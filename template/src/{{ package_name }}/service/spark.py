@@ -42,7 +42,7 @@ from ..utils.errors import GateRefused, UsageError
 from ..utils.paths import PACKAGE
 from .batch import Scored, rejects_of
 from .executor import PLACE, Batches, Summary, answer, columns_kept, numbered, read, written
-from .scoring import Scorer, askable, label_text
+from .scoring import Scorer, input_schema, label_text
 from .tally import Tally
 
 PARTS_PER_CORE = 4
@@ -74,7 +74,7 @@ def score_in_spark(  # noqa: PLR0913, PLR0917 - what `batch.score_file` takes, a
     if not output.endswith((".csv", ".parquet")):
         raise UsageError(f"{output}: Spark writes names that end in .csv or .parquet.")
     rejects = rejects_of(source, output)
-    asked = askable(schema, scorer.artifact.columns)
+    asked = input_schema(schema, scorer.artifact.columns)
     key = schema.select_columns(scorer.artifact.about.roles.key)
     with _beside(output) as folder, _session(master, settings, scorer.artifact.digest) as spark:
         found = _open(spark, source)

@@ -20,7 +20,7 @@ RETRY_SECONDS, LONGEST_SECONDS = 60, 3_600
 
 
 @dataclass(frozen=True)
-class Answering:
+class LiveVersions:
     """Who answers now."""
 
     champion: Scorer
@@ -47,7 +47,7 @@ class Versions:
         self.client, self.settings, self.schema = client, settings, schema
         self.refused: dict[int, tuple[float, float]] = {}
         """By version: when it is tried again, and the wait after that; it may be the network."""
-        self.now = Answering(load_scorer(client, settings, schema), None)
+        self.now = LiveVersions(load_scorer(client, settings, schema), None)
         self.look()
 
     def watch(self, stopped: threading.Event) -> None:
@@ -64,7 +64,7 @@ class Versions:
         champion = self._scorer(registry.CHAMPION, self.now.champion) or self.now.champion
         wanted = self.settings.service.challenger_share > 0 or self.settings.service.shadow
         challenger = self._scorer(registry.CHALLENGER, self.now.challenger) if wanted else None
-        now = Answering(champion, challenger)
+        now = LiveVersions(champion, challenger)
         if now != self.now:
             self.now = now
             other = f", challenger {challenger.version}" if challenger else ""

@@ -28,7 +28,7 @@ from .graph import Graph
 from .masks import Masks, make_masks
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
-TYPES = {"category": StringTensorType, "date": Int64TensorType}
+ONNX_TYPES = {"category": StringTensorType, "date": Int64TensorType}
 
 
 def to_graph(pipeline: Pipeline, columns: Columns) -> bytes:
@@ -41,7 +41,8 @@ def to_graph(pipeline: Pipeline, columns: Columns) -> bytes:
     if any(not np.isfinite(tree.threshold).all() for tree in _trees(pipeline)):
         raise NotImplementedError("trees that split at infinity have no ONNX form")
     inputs = [
-        (name, TYPES.get(kind, DoubleTensorType)([None, 1])) for name, kind in columns.kinds.items()
+        (name, ONNX_TYPES.get(kind, DoubleTensorType)([None, 1]))
+        for name, kind in columns.kinds.items()
     ]
     plain = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
     model = convert_sklearn(pipeline, initial_types=inputs, options=plain, target_opset=OPSET)

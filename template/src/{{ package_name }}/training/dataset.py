@@ -61,17 +61,17 @@ def refuse_leaks(dataset: Dataset) -> list[str]:
     return [leak.message for leak in leaks]
 
 
-def refuse_silence(dataset: Dataset) -> None:
+def refuse_empty_inputs(dataset: Dataset) -> None:
     """Refuse inputs of which the training rows have no value, by GateRefused."""
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
     if empty := ", ".join(inputs.columns[inputs.isna().all()]):
         raise GateRefused(
-            f"Silence gate: {empty} has no value in any of {len(inputs):,} training rows. Mend the "
+            f"Silence gate: {empty} has no value in any of {len(inputs):,} training rows. Fix the "
             "source, or name it in [data] exclude."
         )
 
 
-def doubts(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
+def training_warnings(dataset: Dataset, settings: SplitSettings) -> Iterator[str]:
     """Yield what may be meant, but makes training see less than is there."""
     inputs = dataset.split.rows("train")[dataset.columns.inputs]
     for name, values in inputs.items():

@@ -27,7 +27,7 @@ from ..utils.config import Ensemble, Settings
 from ..utils.errors import GateRefused, UsageError
 from ..utils.seeding import seed_for
 from .dataset import Dataset
-from .members import REST, Member, RouterClassifier, RouterRegressor, Rows, end_with, fit_member
+from .members import FALLBACK, Member, RouterClassifier, RouterRegressor, Xy, end_with, fit_member
 
 Note = Callable[[Member], None]
 
@@ -51,7 +51,7 @@ def fit_ensemble(
         if chosen.by not in known:
             said = f"[ensemble] by is {chosen.by!r}, which is no category among the inputs"
             raise UsageError(f"{said}: {', '.join(known)}.")
-        numbers = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=REST)
+        numbers = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=FALLBACK)
         features.transformers = [("segment", numbers, [chosen.by]), *features.transformers]
     y, y_held = train.target, held.target
     if is_classifier(estimator):
@@ -82,7 +82,7 @@ def _plan(features: ColumnTransformer, settings: Settings) -> list[Member]:
     }
     if chosen.by:
         values = features.named_transformers_["segment"].categories_[0]
-        plan = {"rest": ({}, REST)}
+        plan = {"rest": ({}, FALLBACK)}
         plan.update({f"{chosen.by}={v}": ({}, n) for n, v in enumerate(values)})
     members = []
     for name, (params, segment) in plan.items():
@@ -106,7 +106,7 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
         raise UsageError(f"[ensemble] scheduler {scheduler} can't be reached: {error}") from None
 
 
-def _combine(members: list[Member], chosen: Ensemble, rows: Rows) -> BaseEstimator:
+def _combine(members: list[Member], chosen: Ensemble, rows: Xy) -> BaseEstimator:
     """Return one model that answers for all members that could be fitted."""
     able = [member for member in members if not member.reason]
     if not able or (chosen.by and members[0].reason):

@@ -19,7 +19,7 @@ from ..utils import config, environment
 from ..utils.config import PREFIX
 from ..utils.errors import GateRefused, UsageError
 from . import registry
-from .train import Outcome
+from .train import TrainingResult
 
 FOLDER = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 NAME, COMMIT, OPTIONS = "TRAINING_JOB_NAME", "TRAINING_JOB_COMMIT", "TRAINING_JOB_OPTIONS"
@@ -31,7 +31,7 @@ def is_here() -> bool:
     return NAME in os.environ
 
 
-def run(train: Callable[[], Outcome], options: argparse.Namespace) -> Outcome:
+def run(train: Callable[[], TrainingResult], options: argparse.Namespace) -> TrainingResult:
     """Train as the one who sent the job said, and leave what the platform expects.
 
     `train` goes by the settings then in force, and by `options`, where those of the job are set.
@@ -79,7 +79,7 @@ def _only_file(channel: Path) -> str:
     return str(files[0])
 
 
-def _deliver(outcome: Outcome) -> None:
+def _deliver(outcome: TrainingResult) -> None:
     """Put the model's files, which lie in MLflow already, where SageMaker collects them."""
     if os.access(FOLDER / "model", os.W_OK):
         found = registry.version(MlflowClient(), outcome.version)

@@ -15,15 +15,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from threadpoolctl import threadpool_limits
 
-from ..utils.blame import told
+from ..utils.user_errors import one_line
 from .evaluation import answers, judge
 
 """What a model file may hold beside the TRUSTED of estimators/model.py."""
 
-Rows = tuple[np.ndarray, np.ndarray]
+Xy = tuple[np.ndarray, np.ndarray]
 """Features, shape (n_rows, n_features), and numbered classes or values, shape (n_rows,)."""
 
-REST = -1
+FALLBACK = -1
 """What the first feature says of a segment that training never saw."""
 
 
@@ -36,7 +36,7 @@ class Member:
     params: dict[str, Any]
     """In what it differs from the model of estimators/model.py."""
     segment: int | None
-    """What its rows have as first feature; `REST` where it is for all, None without segments."""
+    """The first feature of its rows; `FALLBACK` where it is for all, None without segments."""
     rows: int = 0
     seconds: float = 0.0
     loss: float = math.nan
@@ -58,7 +58,7 @@ def end_with(parent: int) -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> Member:
+def fit_member(member: Member, train: Xy, validation: Xy, threads: int) -> Member:
     """Return the member fitted to its rows, or with the reason why that failed."""
     start = time.perf_counter()
     try:
@@ -69,22 +69,22 @@ def fit_member(member: Member, train: Rows, validation: Rows, threads: int) -> M
             X_held, y_held = _of(member, validation)
             loss = float(judge(model, X_held, y_held).losses.mean()) if len(y_held) else math.nan
     except Exception as error:  # noqa: BLE001 - one that fails must not lose the others
-        return replace(member, reason=told(error))
+        return replace(member, reason=one_line(error))
     fitted = replace(member, model=model, rows=len(y), digest=joblib.hash(model))
     return replace(fitted, loss=loss, seconds=time.perf_counter() - start)
 
 
-def _of(member: Member, rows: Rows) -> Rows:
+def _of(member: Member, rows: Xy) -> Xy:
     """Return the member's rows, without the number of the segment."""
     X, y = rows
     if member.segment is None:
         return rows
-    chosen = np.full(len(y), True) if member.segment == REST else X[:, 0] == member.segment
+    chosen = np.full(len(y), True) if member.segment == FALLBACK else X[:, 0] == member.segment
     return X[chosen, 1:], y[chosen]
 
 
 class _Router(BaseEstimator):
-    """Lets the model of its segment answer each row, that of `REST` where a segment has none."""
+    """Lets the model of its segment answer each row, or that of `FALLBACK`."""
 
     def __init__(self, models: dict[int, BaseEstimator]) -> None:
         self.models = models
@@ -100,7 +100,7 @@ class _Router(BaseEstimator):
         routed, numbers = np.zeros(shape), X[:, 0].astype(int)
         for number in np.unique(numbers):
             chosen = numbers == number
-            model = self.models.get(number, self.models[REST])
+            model = self.models.get(number, self.models[FALLBACK])
             answered = answers(model, X[chosen, 1:])
             if answered.ndim == 1:
                 routed[chosen] = answered
@@ -115,7 +115,7 @@ class RouterClassifier(ClassifierMixin, _Router):
     @property
     def classes_(self) -> np.ndarray:
         """Numbers of the classes, shape (n_classes,)."""
-        return np.asarray(self.models[REST].classes_)
+        return np.asarray(self.models[FALLBACK].classes_)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return probabilities, shape (n_rows, n_classes)."""

@@ -11,8 +11,8 @@ import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..estimators.model import TRUSTED
-from ..utils.blame import refusing
 from ..utils.errors import GateRefused
+from ..utils.user_errors import refusing
 from .evaluation import answers
 from .graph import Arrays
 from .members import RouterClassifier, RouterRegressor

@@ -19,7 +19,7 @@ from ..utils.errors import GateRefused, Stop, UsageError
 from . import registry
 from .job import COMMIT, NAME, OPTIONS
 from .tracking import MODEL, connect
-from .train import Outcome
+from .train import TrainingResult
 
 NOT_FOR_A_JOB = {"paths__var", "service__api_key", "service__journal"}
 POLL_SECONDS = 5
@@ -32,7 +32,7 @@ def train_on(
     promote: bool = True,
     allow_dirty: bool = False,
     deploy: bool = False,
-) -> Outcome:
+) -> TrainingResult:
     """Train in the project's image on `sagemaker` or `kubernetes`, and wait for the end.
 
     `deploy` lets SageMaker's endpoint answer from that image, once the version is the champion.
@@ -136,7 +136,7 @@ def _wait(place: ModuleType, name: str) -> str | None:
         time.sleep(POLL_SECONDS)
 
 
-def _outcome(client: MlflowClient, job: str, failure: str | None) -> Outcome:
+def _outcome(client: MlflowClient, job: str, failure: str | None) -> TrainingResult:
     """Find in MLflow what the job left there. Runs that were taken down with their machine end."""
     experiment = client.get_experiment_by_name(MODEL)
     runs = client.search_runs([experiment.experiment_id], f"tags.job = '{job}'")
@@ -149,5 +149,6 @@ def _outcome(client: MlflowClient, job: str, failure: str | None) -> Outcome:
             number, run_id = int(made[0].version), run.info.run_id
             (decided,) = registry.decisions(made[0])[-1:] or [{"promoted": False, "reasons": []}]
             reasons = decided["reasons"] or ([failure] if failure else [])
-            return Outcome(run_id, number, decided["promoted"], reasons, registry.record(run_id))
+            promoted, record = decided["promoted"], registry.record(run_id)
+            return TrainingResult(run_id, number, promoted, reasons, record)
     raise Stop(f"The job {job} ended without a model: {failure or 'nobody said why'}")

@@ -111,7 +111,7 @@ def _make_store(database: Path, artifacts: str) -> None:
 
 
 def _relocate(database: Path, artifacts: str) -> None:
-    """Mend the absolute paths in the store after the project was moved or copied."""
+    """Fix the absolute paths in the store after the project was moved or copied."""
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         (there,) = connection.execute(query, [MODEL]).fetchone() or [artifacts]

@@ -19,15 +19,15 @@ from threadpoolctl import threadpool_limits
 
 from ..data.ingest import ingest_all
 from ..utils import environment
-from ..utils.blame import refusing
 from ..utils.config import Settings
 from ..utils.errors import GateRefused
 from ..utils.seeding import seed_for
 from ..utils.steps import Steps
+from ..utils.user_errors import refusing
 from . import gates, promotion, registry
 from .artifact import PROFILE, TOLERANCE, About, rules_digest, write_extras
 from .convert import differs, to_graph, to_masks
-from .dataset import Dataset, doubts, load_dataset, refuse_leaks, refuse_silence
+from .dataset import Dataset, load_dataset, refuse_empty_inputs, refuse_leaks, training_warnings
 from .ensemble import Note, fit_ensemble
 from .evaluation import answers, classes_of, judge, make_dummy
 from .explain import column_importance, make_profile, time_features
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """What a training led to."""
 
     run_id: str
@@ -60,7 +60,7 @@ def train(
     *,
     promote: bool = True,
     allow_dirty: bool = False,
-) -> Outcome:
+) -> TrainingResult:
     """Train on the newest tables, register the model, and promote it if the gate lets it pass.
 
     Nothing is registered unless everything before went through. UsageError where the data or the
@@ -71,8 +71,8 @@ def train(
         ingest_all(schema, settings, only_new=True)
         dataset = load_dataset(settings, schema)
     with steps.step("leaks"):
-        refuse_silence(dataset)
-        warnings = [*refuse_leaks(dataset), *doubts(dataset, settings.split)]
+        refuse_empty_inputs(dataset)
+        warnings = [*refuse_leaks(dataset), *training_warnings(dataset, settings.split)]
     for said in warnings:
         log.warning(said)
     seed = settings.training.seed
@@ -115,10 +115,10 @@ def train(
     with steps.step("register"):
         version = registry.register(client, run.info.run_id, model_uri, record)
     if not promote:
-        return Outcome(run.info.run_id, version, promoted=False, reasons=[], record=record)
+        return TrainingResult(run.info.run_id, version, promoted=False, reasons=[], record=record)
     with steps.step("promote"):
         decision = promotion.promote(client, version, settings, schema, allow_dirty=allow_dirty)
-    return Outcome(run.info.run_id, version, decision.promoted, decision.reasons, record)
+    return TrainingResult(run.info.run_id, version, decision.promoted, decision.reasons, record)
 
 
 @refusing("Fit gate: the model of estimators/model.py can't be fitted")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .blame import told
 from .errors import GateRefused
+from .user_errors import one_line
 
 
 def apply_rules(
@@ -31,7 +31,7 @@ def apply_rules(
             answers = rule(rows, answers, classes)
         except Exception as error:
             unknown = isinstance(error, KeyError) and error.args[0] not in rows
-            why = f"reads {error}, which is no input" if unknown else f"raises {told(error)}"
+            why = f"reads {error}, which is no input" if unknown else f"raises {one_line(error)}"
             raise _refusal(rule, why) from error
         if not isinstance(answers, np.ndarray) or answers.shape != shape:
             found = getattr(answers, "shape", type(answers).__name__)
@@ -44,6 +44,6 @@ def apply_rules(
 def _refusal(rule: Callable[..., np.ndarray], why: str) -> GateRefused:
     name = getattr(rule, "__name__", rule)
     return GateRefused(
-        f"Rule gate: the rule {name} of estimators/rules.py {why}. Mend it, or remove it from "
+        f"Rule gate: the rule {name} of estimators/rules.py {why}. Fix it, or remove it from "
         "[training] rules and train anew."
     )

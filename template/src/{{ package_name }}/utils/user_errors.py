@@ -17,7 +17,7 @@ HINTS = {
     "[data] exclude, or ingest rows that have it.",
     "__sklearn_tags__": "Let it inherit from ClassifierMixin or RegressorMixin, and BaseEstimator.",
     "'predict_proba'": "The model gives no probabilities: put CalibratedClassifierCV around it.",
-    "": "Mend it in estimators/ or preprocessing/.",
+    "": "Fix it in estimators/ or preprocessing/.",
 }
 """What to do, by what the error says."""
 
@@ -31,16 +31,16 @@ def refusing(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         hint = next(hint for word, hint in HINTS.items() if word in str(error))
-        raise GateRefused(f"{what}: {told(error)}. {hint}") from error
+        raise GateRefused(f"{what}: {one_line(error)}. {hint}") from error
 
 
-def told(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return an error in one line, with the line of the user's own code that it came through."""
     said = f"{type(error).__name__}: {shorten(str(error), 200, placeholder=' …')}".rstrip(" .…")
-    return said + place(error)
+    return said + user_line(error)
 
 
-def place(error: Exception) -> str:
+def user_line(error: Exception) -> str:
     """Return that line in brackets, nothing where it came through none."""
     for frame in reversed(extract_tb(error.__traceback__)):
         file = Path(frame.filename)
