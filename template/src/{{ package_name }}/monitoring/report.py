@@ -48,8 +48,7 @@ def _page(seen: MonitoringResult) -> str:
             for one in seen.alarms
         ),
         moved=pictures or "<p>Too few predictions to compare.</p>",
-        traffic=_bars("Predictions by day", list(seen.volume), [[*seen.volume.values()]], ",")
-        + _latency(seen),
+        traffic=_volume(seen) + _latency(seen),
         performance=_performance(seen),
         columns=_table(seen.shifts),
     )
@@ -64,6 +63,12 @@ def _distribution(seen: MonitoringResult, name: str) -> str:
     most = np.argsort(-np.abs(shares[1] - shares[0]), kind="stable")[:3]
     said = ", ".join(f"{names[n]}: {shares[0][n]:.1%} → {shares[1][n]:.1%}" for n in most)
     return _bars(f"{name} ({said})", names, [share.tolist() for share in shares], ".1%")
+
+
+def _volume(seen: MonitoringResult) -> str:
+    if not seen.volume:
+        return "<p>No prediction.</p>"
+    return _bars("Predictions by day", list(seen.volume), [list(seen.volume.values())], ",")
 
 
 def _latency(seen: MonitoringResult) -> str:
