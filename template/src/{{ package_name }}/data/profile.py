@@ -20,6 +20,10 @@ NOISE = 1e-5
 """Relative difference of values that may be the same one: ONNX answers in single precision."""
 
 
+OTHER, MISSING = -2, -1
+"""Where a distribution counts other values, and missing ones."""
+
+
 class Distribution(BaseModel, frozen=True):
     """Counts per bin of numbers, or per label; then the others, then the missing ones."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ..data.profile import ANSWER, LABEL, TARGET, Profile
+from ..data.profile import ANSWER, LABEL, MISSING, OTHER, TARGET, Profile
 from ..service.durations import quantile
 from ..utils.config import Monitoring
 from .drift import LEVEL, Shift, judge, shift
@@ -64,13 +64,13 @@ def of_columns(
         if now[only] == now.sum() and chance < LEVEL / len(profile.columns):
             value = window.reference[name].names[only]
             yield "silence", f"{name} is {value} in all the newest {newest.compared:,} rows"
-        elif window.grown(name, -1, limits.missing_share):
-            said = f"{name} is missing in {share[-1]:.1%} of rows, {usual[-1]:.1%} in training"
-            yield "missing", said
-        elif window.grown(name, -2, limits.unseen_share):
-            rare = f"were rare ({usual[-2]:.1%}) in training, or not there"
-            said = rare if usual[-2] else "training never saw"
-            yield "unseen", f"{share[-2]:.1%} of {name} are values that {said}"
+        elif window.grown(name, MISSING, limits.missing_share):
+            before = f"{usual[MISSING]:.1%} in training"
+            yield "missing", f"{name} is missing in {share[MISSING]:.1%} of rows, {before}"
+        elif window.grown(name, OTHER, limits.unseen_share):
+            rare = f"were rare ({usual[OTHER]:.1%}) in training, or not there"
+            said = rare if usual[OTHER] else "training never saw"
+            yield "unseen", f"{share[OTHER]:.1%} of {name} are values that {said}"
         elif name in moved and name not in rules.expected_to_move:
             one = moved[name]
             yield "drift", f"{name} has moved (PSI {one.psi:.3f}, {one.tail:+.1%} in the tails)"

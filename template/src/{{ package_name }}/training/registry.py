@@ -195,7 +195,8 @@ def switch(client: MlflowClient, new: Registered, old: Registered | None) -> Non
     if old is not None and old.version != new.version:
         # What is left of a switch that is killed never leads back to a version before `old`, and
         # a rollback does not lose the version it goes back to.
-        moves.insert(int(alias(client, PREVIOUS) == new), (PREVIOUS, old))
+        going_back = alias(client, PREVIOUS) == new
+        moves = [*moves, (PREVIOUS, old)] if going_back else [(PREVIOUS, old), *moves]
     for name, to in moves:
         client.set_registered_model_alias(MODEL, name, str(to.version))
     if alias(client, CHALLENGER) == new:

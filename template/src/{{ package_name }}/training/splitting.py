@@ -144,7 +144,8 @@ def _by_time(column: pd.Series, settings: SplitSettings, old: Cuts) -> tuple[np.
     start = [-max(count, 1) for count in settings.cuts(len(moments))]
     firsts = np.sort(moments)[start].astype(str).tolist()
     cuts = old or dict(zip(["test_from", "validation_from"], firsts, strict=True))
-    test, validation = (np.array(cuts[name]).astype(moments.dtype) for name in sorted(cuts))
+    begin = np.array([cuts["test_from"], cuts["validation_from"]])
+    test, validation = begin.astype(moments.dtype)
     return (moments >= validation).astype(np.int8) + (moments >= test), cuts
 
 

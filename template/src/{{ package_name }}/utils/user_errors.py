@@ -17,7 +17,6 @@ HINTS = {
     "[data] exclude, or ingest rows that have it.",
     "__sklearn_tags__": "Let it inherit from ClassifierMixin or RegressorMixin, and BaseEstimator.",
     "'predict_proba'": "The model gives no probabilities: put CalibratedClassifierCV around it.",
-    "": "Fix it in estimators/ or preprocessing/.",
 }
 """What to do, by what the error says."""
 
@@ -30,7 +29,8 @@ def refusing(what: str) -> Iterator[None]:
     except (Stop, OSError):
         raise
     except Exception as error:
-        hint = next(hint for word, hint in HINTS.items() if word in str(error))
+        known = (hint for word, hint in HINTS.items() if word in str(error))
+        hint = next(known, "Fix it in estimators/ or preprocessing/.")
         raise GateRefused(f"{what}: {one_line(error)}. {hint}") from error
 
 
