@@ -1,7 +1,7 @@
 """What speaks against a version that is to answer for production."""
 
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,8 @@ COLLAPSE = 4.0
 """The same for one of many slices, of which some look bad by chance."""
 DECAY = 1.1
 """A champion whose loss is above this times that of its own training has decayed."""
-DIVIDING = {"data": ("key", "group", "time"), "split": ("strategy", "seed", "validation", "test")}
-"""Settings on which the split depends."""
+DIVIDING = ("key", "group", "time")
+"""Roles on which the split depends."""
 Facts = dict[str, dict[str, Any]]
 
 
@@ -55,14 +55,9 @@ def objections(
     record = registry.record(candidate.run_id)
     if gaps := record.gaps():
         raise GateRefused(f"Record gate: the run's record lacks {', '.join(gaps)}; train anew.")
-    split = {"split": DIVIDING["split"]}
-    if moved := _changed(record.settings, settings.model_dump(mode="json"), split):
-        raise GateRefused(
-            f"Record gate: it was trained with another {' and '.join(moved)}, so rows that would "
-            "judge it now may have trained it; train anew."
-        )
     artifact = registry.fetch(candidate, settings)
     versions = {name: table.version for name, table in record.data.items()}
+    settings = record.settings_over(settings, "split")  # or rows it was trained on would judge it
     dataset = load_dataset(settings, schema, versions, record.cuts)
     if artifact.columns != dataset.columns:
         raise GateRefused(
@@ -102,10 +97,10 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
         return Rival({}, "")
     then, now = record.settings, settings.model_dump(mode="json")
     shared = {*then["data"]["sources"]} & {*now["data"]["sources"]}
-    if not shared or _changed(then, now, {"data": ("task", "target")}):
+    if not shared or _differ(then, now, "data", ("task", "target")):
         return None
     own = Rival(record.metrics.get("validation", {}), "its own")
-    if _changed(then, now, DIVIDING):
+    if _differ(then, now, "data", DIVIDING) or _differ(then, now, "split", now["split"]):
         return own
     try:
         artifact = registry.fetch(champion, settings, lenient=True)
@@ -117,13 +112,8 @@ def champion_on(dataset: Dataset, champion: Registered | None, settings: Setting
         return own
 
 
-def _changed(then: Facts, now: Facts, settings: dict[str, tuple[str, ...]]) -> list[str]:
-    return [
-        f"[{section}] {name}"
-        for section, names in settings.items()
-        for name in names
-        if then[section].get(name, now[section][name]) != now[section][name]
-    ]
+def _differ(then: Facts, now: Facts, section: str, names: Iterable[str]) -> bool:
+    return any(then[section].get(name, now[section][name]) != now[section][name] for name in names)
 
 
 def _decay(scores: Scores, then: dict[str, float], name: str, version: int) -> str:

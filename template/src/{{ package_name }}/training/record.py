@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..utils.config import Settings
+
 
 class Table(BaseModel, frozen=True):
     """One table that a run was trained on."""
@@ -46,6 +48,14 @@ class Record(BaseModel, frozen=True):
     """What was seen on the way that did not stop the training."""
     decay: str = ""
     """How much worse the champion was on the newest rows than promised, beyond chance."""
+
+    def settings_over(self, now: Settings, *sections: str) -> Settings:
+        """Return the settings with these sections as they were, but for settings gone since."""
+        then = {}
+        for name in sections:
+            kind, values = type(getattr(now, name)), self.settings.get(name, {})
+            then[name] = kind(**{key: values[key] for key in values if key in kind.model_fields})
+        return now.model_copy(update=then)
 
     def gaps(self) -> list[str]:
         """Name what a promotion needs and this record lacks."""

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ..data import tables
 from ..data.fingerprint import fingerprint
 from ..utils import environment
-from ..utils.config import Data, Ensemble, Section, Settings, SplitSettings, Training
+from ..utils.config import Settings
 from ..utils.errors import UsageError
 from ..utils.steps import Steps
 from . import registry
@@ -66,7 +66,7 @@ def reproduce(
     steps = Steps()
     with steps.step("compare the circumstances"):
         differences = [*_circumstances(record), *_data(record, settings)]
-    then = _settings_of(record, settings)
+    then = record.settings_over(settings, "data", "split", "training", "ensemble")
     versions = {name: table.version for name, table in record.data.items()}
     with steps.step("train again"), threadpool_limits(then.training.threads):
         dataset = load_dataset(then, schema, versions, record.cuts)
@@ -77,21 +77,6 @@ def reproduce(
     differences += _golden(run, estimator)
     broken = any(one.kind != "circumstance" for one in differences)
     return Reproduction("different" if broken else "identical", differences)
-
-
-def _settings_of(record: Record, now: Settings) -> Settings:
-    """Return the settings with all that makes a model as the record has it."""
-    kinds: dict[str, type[Section]] = {
-        "data": Data,
-        "split": SplitSettings,
-        "training": Training,
-        "ensemble": Ensemble,
-    }
-    sections = {}
-    for name, kind in kinds.items():
-        then = record.settings.get(name, {})
-        sections[name] = kind(**{key: then[key] for key in then if key in kind.model_fields})
-    return now.model_copy(update=sections)
 
 
 def _compare(
