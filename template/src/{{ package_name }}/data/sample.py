@@ -67,8 +67,9 @@ def _chunk(
     roles = columns.roles
     number = np.arange(start, start + CHUNK_ROWS)
     made: dict[str, pd.Series] = {}
-    # A few thousand rows are to show what moves many classes, too. Amounts count as two.
-    classes = _values(schema.columns[roles.target], np.linspace(0, 0.99, 100)).nunique() % 100 or 2
+    answers = _values(schema.columns[roles.target], np.linspace(0, 0.99, 100)).nunique()
+    classes = answers if answers < 100 else 2  # an amount is like two
+    # With less noise a few thousand rows show what moves many classes, too.
     score = rng.normal(0, 1 / classes, CHUNK_ROWS)
     weights = _weights(columns.inputs[: 8 if classes == 2 else 4])
     for name, column in schema.columns.items():
