@@ -34,7 +34,7 @@ def without_password(source: str) -> str:
 
 
 Source = Annotated[str, PlainSerializer(without_password)]
-"""A file or URL. Its password stays out of run records and of what `config show` prints."""
+"""A file, Delta table or query. A password stays out of run records and of `config show`."""
 
 
 class Section(BaseModel):
